@@ -1,0 +1,153 @@
+//! A charge: a request to pay, and what became of it.
+
+use std::fmt;
+
+use alloy::primitives::Address;
+use serde::{Deserialize, Serialize};
+
+use super::{Amount, ChainId, ChargeId, Millis, Product, TenantId, UserId};
+
+/// How far a charge is. A function of its terms, its payments and the chain (ledger), stored for the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeState {
+    /// Waiting for money.
+    Open,
+    /// A transfer for it was seen on the wire, in no proven block yet; a hint that is never stored.
+    Detected,
+    /// A payment for it is in a proven block, and not enough is confirmed.
+    Confirming,
+    /// Confirmed money covers it.
+    Paid,
+    /// Past its deadline; still watched until its grace ends.
+    Expired,
+    /// Cancelled by its tenant; still watched likewise.
+    Cancelled,
+    /// Was paid, and the payment was orphaned.
+    Reversed,
+    /// Unpaid when its grace ended.
+    Closed,
+}
+
+impl ChargeState {
+    /// The stored word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Detected => "detected",
+            Self::Confirming => "confirming",
+            Self::Paid => "paid",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Reversed => "reversed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What is remarkable about a charge, beside its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeFlag {
+    /// Less than due has arrived.
+    Underpaid,
+    /// More than due has arrived.
+    Overpaid,
+    /// Money arrived after the deadline.
+    Late,
+    /// It was paid more than once over.
+    Duplicate,
+    /// A payment for it was orphaned at some time.
+    Reorged,
+    /// The deadline slid because the chain had not been read past it.
+    ChainBlind,
+}
+
+/// A small ordered set of flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Flags(std::collections::BTreeSet<ChargeFlag>);
+
+impl Flags {
+    /// Adds `flag` when `holds`.
+    pub fn set(&mut self, flag: ChargeFlag, holds: bool) {
+        if holds {
+            self.0.insert(flag);
+        }
+    }
+
+    /// Whether `flag` is set.
+    #[must_use]
+    pub fn has(&self, flag: ChargeFlag) -> bool {
+        self.0.contains(&flag)
+    }
+
+    /// In a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = ChargeFlag> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// What was agreed when the charge was made. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeTerms {
+    /// Its id.
+    pub id: ChargeId,
+    /// Who is charged.
+    pub tenant: TenantId,
+    /// The user who asked, where the caller said.
+    pub user: Option<UserId>,
+    /// What is bought.
+    pub product: Product,
+    /// Where it is to be paid.
+    pub chain: ChainId,
+    /// In which token.
+    pub token: Address,
+    /// To which address.
+    pub treasury: Address,
+    /// The product's price.
+    pub price: Amount,
+    /// The amount asked: the price and the few base units that make it unique.
+    pub due: Amount,
+    /// When it was made.
+    pub created_at: Millis,
+    /// Until when it should be paid.
+    pub expires_at: Millis,
+    /// Until when it is still watched, and its amount not leased again.
+    pub grace_until: Millis,
+}
+
+/// The money that reached a charge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// In proven blocks.
+    pub seen: Amount,
+    /// Covered by the finality policy.
+    pub confirmed: Amount,
+}
+
+/// A charge as it stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// What was agreed.
+    pub terms: ChargeTerms,
+    /// How far it is.
+    pub state: ChargeState,
+    /// What is remarkable.
+    pub flags: Flags,
+    /// The money that reached it.
+    pub totals: Totals,
+    /// When its tenant cancelled it.
+    pub cancelled_at: Option<Millis>,
+    /// The time of the block that completed it, while it is paid.
+    pub paid_at: Option<Millis>,
+    /// Counts its changes; orders its events.
+    pub sequence: i64,
+}
+
+impl fmt::Display for ChargeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,30 @@
+//! Values only: what the other rooms speak of. Nothing here knows the time, the database, the network or a policy.
+//!
+//! Each type is valid once it exists: parsing is the only way in from text, and it names what was wrong.
+
+mod amount;
+mod block;
+mod charge;
+mod gate;
+mod ids;
+mod payment;
+mod plan;
+mod product;
+mod source;
+mod transfer;
+
+pub use amount::{Amount, AmountError};
+pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock};
+pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Totals};
+pub use gate::{
+    AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
+};
+pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
+pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
+pub use plan::{Interval, PlanId};
+pub use product::Product;
+pub use source::{Access, Entitlement, Provider, Source, SourceState};
+pub use transfer::{Standard, Token, Transfer};
+
+/// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
+pub type Millis = i64;

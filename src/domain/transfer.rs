@@ -1,0 +1,53 @@
+//! One decoded token movement, and the tokens that count as money.
+
+use alloy::primitives::{Address, B256, U256};
+use serde::{Deserialize, Serialize};
+
+use super::{Amount, ChainId};
+
+/// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
+/// its third argument is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standard {
+    /// EIP-20: the value is an amount.
+    Erc20,
+    /// EIP-721: the value is a token id.
+    Erc721,
+}
+
+/// One `Transfer(address,address,uint256)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The contract that emitted it.
+    pub contract: Address,
+    /// The sender of the tokens, which may not be the sender of the transaction; zero when minted.
+    pub from: Address,
+    /// The recipient; zero when burnt.
+    pub to: Address,
+    /// The amount in base units (ERC-20), or the token id (ERC-721).
+    pub value: U256,
+    /// Which of the two.
+    pub standard: Standard,
+    /// The transaction.
+    pub tx_hash: B256,
+    /// The log's index in its block.
+    pub log_index: u64,
+    /// The log's index in its transaction, where the receipts were proven.
+    pub ordinal: Option<u32>,
+}
+
+/// An ERC-20 that is accepted as payment on one chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The chain it lives on.
+    pub chain: ChainId,
+    /// Its contract; a symbol proves nothing.
+    pub address: Address,
+    /// What people call it.
+    pub symbol: String,
+    /// Base units are 10^-decimals. Pinned in the configuration, and compared with the contract at start.
+    pub decimals: u8,
+    /// Payments below this are not payments.
+    pub dust: Amount,
+}

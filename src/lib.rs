@@ -1,0 +1,8 @@
+//! tollgate answers who has paid and who holds what.
+//!
+//! The map, in the way of the data: `chain` proves blocks, `sync` drives one chain, `ledger` turns logs into payments and
+//! balances, `billing` and `access` decide, `engine` is the one door to the `store`, `api` answers and `notify` tells.
+//! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
+
+pub mod clock;
+pub mod domain;
