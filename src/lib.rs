@@ -5,4 +5,5 @@
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
 pub mod clock;
+pub mod config;
 pub mod domain;

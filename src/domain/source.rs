@@ -125,6 +125,6 @@ pub struct Entitlement {
     pub access: Access,
     /// The next instant at which the fold can change by time alone.
     pub valid_until: Option<Millis>,
-    /// The source that decided, as provider and provider_ref; none for the default plan.
+    /// The source that decided, as provider and `provider_ref`; none for the default plan.
     pub decided_by: Option<(Provider, String)>,
 }

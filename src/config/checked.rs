@@ -1,0 +1,194 @@
+//! The configuration once it has been checked: what the other rooms are given. Each type is one concern.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use secrecy::SecretString;
+
+use crate::domain::{Amount, ChainId, Token};
+
+/// Everything, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[log]`
+    pub log: Log,
+    /// `[catalogue]`
+    pub catalogue: CatalogueSettings,
+    /// `[payments]`
+    pub payments: Payments,
+    /// `[wallets]`
+    pub wallets: Wallets,
+    /// `[stripe]`
+    pub stripe: Stripe,
+    /// `[[webhooks]]`
+    pub webhooks: Vec<WebhookEndpoint>,
+    /// `[chains.<name>]`
+    pub chains: Vec<Chain>,
+}
+
+/// Where we listen, and what a caller may send.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The API's address.
+    pub listen: SocketAddr,
+    /// The address of `/metrics`, apart from the API.
+    pub metrics_listen: SocketAddr,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest a request may take.
+    pub request_timeout: Duration,
+    /// Requests per second and key; bursts up to twice that.
+    pub requests_per_second: u32,
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// `sqlite://path` or `postgres://…`; holds a password in the second case.
+    pub url: SecretString,
+    /// Connections for reading and, on `PostgreSQL`, writing.
+    pub max_connections: u32,
+}
+
+/// The log's form.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// JSON lines, or text for people.
+    pub json: bool,
+    /// A `tracing` filter, such as `info,tollgate=debug`.
+    pub filter: String,
+}
+
+/// Where the plans come from.
+#[derive(Debug, Clone)]
+pub struct CatalogueSettings {
+    /// A file; the embedded `plans.toml` where none is named.
+    pub path: Option<PathBuf>,
+    /// Stripe price ids from the environment, as plan, interval (`month`, `year`) and price id; added to the file's.
+    pub stripe_prices: Vec<(String, String, String)>,
+}
+
+/// How charges behave.
+#[derive(Debug, Clone)]
+pub struct Payments {
+    /// Whether charges may be created at all.
+    pub enabled: bool,
+    /// From creation to the deadline.
+    pub charge_ttl: Duration,
+    /// From the deadline to the end of watching.
+    pub charge_grace: Duration,
+    /// An underpayment up to this many hundredths of a percent of the amount due is accepted.
+    pub tolerance_basis_points: u32,
+    /// An underpayment up to this many units is accepted, as decimal text.
+    pub tolerance_units: String,
+    /// No tolerance is ever above this many hundredths of a percent of the amount due.
+    pub tolerance_max_basis_points: u32,
+}
+
+/// Sign-In with Ethereum.
+#[derive(Debug, Clone)]
+pub struct Wallets {
+    /// The domain that messages must name, exactly.
+    pub domain: String,
+    /// The URI that messages must name.
+    pub uri: String,
+    /// How long a nonce lives.
+    pub nonce_ttl: Duration,
+}
+
+/// Stripe's webhooks.
+#[derive(Debug, Clone)]
+pub struct Stripe {
+    /// Any of these may have signed; empty switches the endpoint off.
+    pub webhook_secrets: Vec<SecretString>,
+    /// How far a signature's time may be from ours, both ways.
+    pub tolerance: Duration,
+}
+
+/// One receiver of our events.
+#[derive(Debug, Clone)]
+pub struct WebhookEndpoint {
+    /// Names it in the store and in metrics.
+    pub name: String,
+    /// Where to; may carry a token, so it is treated as a secret.
+    pub url: SecretString,
+    /// `whsec_` secrets: the first signs, and the rest too while they are being rotated out.
+    pub secrets: Vec<SecretString>,
+    /// Whether a private or loopback address is accepted.
+    pub allow_private_network: bool,
+}
+
+/// One chain.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its EIP-155 id; every endpoint must answer with it.
+    pub id: ChainId,
+    /// The usual time between blocks; sets the watchdog.
+    pub block_time: Duration,
+    /// How often `latest` is polled beside the stream.
+    pub poll_interval: Duration,
+    /// Blocks that must stand on a block, itself included, before it counts: settled = head - confirmations + 1.
+    pub confirmations: u64,
+    /// The first block that is read; `None` starts at the head of the first start.
+    pub start_block: Option<u64>,
+    /// A development chain: may be wiped when it was restarted.
+    pub development: bool,
+    /// The receiving address; `None` where nothing is sold on this chain.
+    pub treasury: Option<Address>,
+    /// The accepted tokens.
+    pub tokens: Vec<Token>,
+    /// Where to ask, best first; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The widest range of one `eth_getLogs`.
+    pub max_log_range: u64,
+}
+
+/// One RPC provider's pair of URLs. The URLs may hold keys: never logged, returned, or put in a metric label.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Names it in logs, metrics and answers.
+    pub name: String,
+    /// Who runs it.
+    pub operator: String,
+    /// `ws://` or `wss://`.
+    pub ws: Option<SecretString>,
+    /// `http://` or `https://`; at least one of the two is set.
+    pub http: Option<SecretString>,
+    /// The limiter's rate.
+    pub requests_per_second: u32,
+    /// Requests in flight at once.
+    pub max_in_flight: u32,
+    /// The longest that one request may take.
+    pub request_timeout: Duration,
+}
+
+impl Chain {
+    /// The accepted token at `address`.
+    #[must_use]
+    pub fn token(&self, address: Address) -> Option<&Token> {
+        self.tokens.iter().find(|token| token.address == address)
+    }
+}
+
+impl Payments {
+    /// The underpayment that is accepted for `due` of `token`: the greater of the two tolerances, within the bound.
+    #[must_use]
+    pub fn tolerance(&self, due: Amount, token: &Token) -> Amount {
+        let share = |basis_points: u32| {
+            let scaled = due.0.saturating_mul(alloy::primitives::U256::from(basis_points));
+            Amount(scaled / alloy::primitives::U256::from(10_000))
+        };
+        let units = Amount::from_units(&self.tolerance_units, token.decimals).unwrap_or_default();
+        units
+            .max(share(self.tolerance_basis_points))
+            .min(share(self.tolerance_max_basis_points))
+    }
+}
