@@ -26,14 +26,23 @@ pub struct Standing {
     pub paid_at: Option<Millis>,
 }
 
-/// How many base units the unique amounts of a token may add to a price: 1 to 9 999 at six decimals, scaled for others,
-/// so that they stay below one hundredth of a unit.
+/// The additions that make amounts unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuffixPool {
+    /// How many there are: 1 to `count`, times `step`.
+    pub count: u64,
+    /// Base units between two of them.
+    pub step: u64,
+}
+
+/// The additions for a token: 1 to 9 999 base units at six decimals, scaled for others, always below one hundredth of a
+/// unit. A token with two decimals or fewer has none to spare.
 #[must_use]
-pub fn amount_suffix_span(decimals: u8) -> u64 {
-    match decimals {
-        0..=2 => 0,
-        3..=6 => 10_u64.pow(u32::from(decimals) - 2) - 1,
-        7.. => 9_999,
+pub fn suffix_pool(decimals: u8) -> SuffixPool {
+    match u32::from(decimals) {
+        0..=2 => SuffixPool { count: 0, step: 1 },
+        decimals @ 3..=6 => SuffixPool { count: 10_u64.pow(decimals - 2) - 1, step: 1 },
+        decimals => SuffixPool { count: 9_999, step: 10_u64.saturating_pow(decimals - 6) },
     }
 }
 
@@ -303,6 +312,11 @@ mod tests {
 
     #[test]
     fn unique_amounts_stay_below_a_hundredth_of_a_unit() {
-        assert_eq!([0, 2, 4, 6, 18].map(amount_suffix_span), [0, 0, 99, 9_999, 9_999]);
+        for decimals in 0..=18 {
+            let pool = suffix_pool(decimals);
+            assert!(pool.count * pool.step < 10_u64.pow(u32::from(decimals.max(2)) - 2).max(1), "{decimals}");
+        }
+        assert_eq!(suffix_pool(6), SuffixPool { count: 9_999, step: 1 });
+        assert_eq!(suffix_pool(18), SuffixPool { count: 9_999, step: 1_000_000_000_000 });
     }
 }

@@ -7,6 +7,6 @@ mod charge;
 mod decode;
 mod matching;
 
-pub use charge::{ChargeClock, Standing, amount_suffix_span, standing};
+pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
 pub use decode::{AcceptedMoney, TRANSFER, is_payment, movement, transfer};
 pub use matching::{Candidates, Match, decide};
