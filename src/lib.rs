@@ -7,3 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod egress;
+pub mod metrics;
+pub mod task;
+pub mod telemetry;
