@@ -4,6 +4,8 @@
 //! balances, `billing` and `access` decide, `engine` is the one door to the `store`, `api` answers and `notify` tells.
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod retry;
