@@ -6,12 +6,14 @@
 
 pub mod access;
 pub mod billing;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod egress;
 pub mod ledger;
 pub mod metrics;
+pub mod retry;
 pub mod store;
 pub mod task;
 pub mod telemetry;
