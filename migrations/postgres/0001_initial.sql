@@ -1,5 +1,5 @@
 -- Times are unix milliseconds. Money is base units in decimal text, never added or compared in SQL.
--- Hashes and addresses are byteas; the v_ views at the end show them to people.
+-- Hashes and addresses are bytea; the v_ views at the end show them to people.
 
 -- Chains: how far each is, who leads it, and the window of headers that a reorg is measured against.
 
@@ -165,6 +165,7 @@ create table watch (
     next_number bigint not null,
     next_parent bytea,
     live_from bigint,
+    live_parent bytea,
     primary key (chain, contract)
 );
 

@@ -165,6 +165,7 @@ create table watch (
     next_number bigint not null,
     next_parent blob,
     live_from bigint,
+    live_parent blob,
     primary key (chain, contract)
 );
 

@@ -3,7 +3,7 @@
 //! Only durable facts come in, in the order of their sequence; a change that arrives late is passed over. What a chain's
 //! block changes is changed under one lock, so that no reader sees a balance with another block's height.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, U256};
@@ -48,6 +48,8 @@ pub struct ReadBalance {
 pub(super) enum Change {
     Chain { chain: ChainId, heights: Option<Heights>, balances: Vec<BalanceRow>, watches: Vec<Watch> },
     ChainReset(ChainId),
+    WatchRestarted(ChainId, Watch),
+    Sighted(BTreeSet<ChargeId>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
     Gate(Box<Gate>),
@@ -193,6 +195,14 @@ impl Answers {
                     *write(lock) = ChainState::default();
                 }
             }
+            Change::WatchRestarted(chain, watch) => {
+                if let Some(lock) = self.chains.get(&chain) {
+                    let mut state = write(lock);
+                    state.contracts.remove(&watch.contract);
+                    state.put_watch(watch);
+                }
+            }
+            Change::Sighted(charges) => charges.iter().for_each(|charge| self.unsight(charge)),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
                 if tenants.get(&tenant).is_none_or(|known| known.sequence <= answer.sequence) {
@@ -285,7 +295,7 @@ impl Answers {
     }
 
     /// A proven block has spoken of the charge.
-    pub(super) fn unsight(&self, charge: &ChargeId) {
+    fn unsight(&self, charge: &ChargeId) {
         let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
         if sightings.amounts.remove(charge).is_some() {
             sightings.order.retain(|known| known != charge);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answers::Change;
 use super::holdings::Moves;
+use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, settle};
 use crate::config;
@@ -338,19 +339,5 @@ pub(super) fn subject(key: &PaymentKey) -> String {
 
 /// What is known of a payment, for the audit and the events.
 pub(super) fn evidence(payment: &Payment) -> serde_json::Value {
-    json!({
-        "chainId": payment.key.chain,
-        "txHash": payment.key.tx_hash,
-        "ordinal": payment.key.ordinal,
-        "state": payment.state,
-        "token": payment.token,
-        "from": payment.payer,
-        "to": payment.treasury,
-        "amount": payment.amount,
-        "block": payment.block,
-        "logIndex": payment.log_index,
-        "level": payment.level,
-        "chargeId": payment.allocation.as_ref().map(|(charge, _)| charge),
-        "rule": payment.allocation.as_ref().map(|(_, rule)| rule),
-    })
+    json!(PaymentView::from(payment))
 }

@@ -1,5 +1,7 @@
 //! Why the engine did not do it, in terms that the API can answer with.
 
+use alloy::primitives::Address;
+
 use crate::domain::ChainId;
 use crate::store::StoreError;
 
@@ -34,6 +36,9 @@ pub enum EngineError {
     /// Blocks that do not extend what was read; the height must be read again.
     #[error("the blocks do not extend what was read of chain {0}")]
     NotLinked(ChainId),
+    /// A contract's history does not end in the chain that we read.
+    #[error("the history of {0} is not of the chain that we read")]
+    ForeignHistory(Address),
     /// A log that would move money came without proof.
     #[error("a payment on chain {0} came without proof")]
     Unproven(ChainId),

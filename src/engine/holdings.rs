@@ -104,7 +104,10 @@ impl Moves {
             if live_from == watch.live_from && !rewound {
                 continue;
             }
-            watch.live_from = live_from;
+            if live_from != watch.live_from {
+                watch.live_from = live_from;
+                watch.live_parent = Some(ancestor.hash);
+            }
             if rewound {
                 watch.next_number = first.max(watch.from_number);
                 watch.next_parent = Some(ancestor.hash).filter(|_| watch.next_number == first);
@@ -161,8 +164,8 @@ pub struct ActivateWatches {
     pub fence: i64,
     /// The contracts.
     pub contracts: Vec<Address>,
-    /// The first block that is read with them.
-    pub live_from: u64,
+    /// The block up to which the chain is read without them; none before the first.
+    pub read: Option<BlockRef>,
 }
 
 impl Command for ActivateWatches {
@@ -180,15 +183,59 @@ impl Command for ActivateWatches {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
+        let stored = store::chain_row(work.tx.conn(), self.chain).await?.ok_or(EngineError::NotFound("chain"))?;
+        if stored.heights.read != self.read {
+            return Err(EngineError::NotLinked(self.chain));
+        }
+        let first = self.read.map_or(stored.start_number, |read| read.number + 1);
         let mut moves = Moves::load(work, self.chain).await?;
         for contract in &self.contracts {
             let Some(watch) = moves.watches.get(contract).copied() else { continue };
-            if watch.live_from.is_none() {
-                moves.put_watch(Watch { live_from: Some(self.live_from.max(watch.from_number)), ..watch });
+            if watch.live_from.is_some() {
+                continue;
             }
+            let begins_later = watch.from_number >= first;
+            let live_parent = self.read.filter(|_| !begins_later).map(|read| read.hash);
+            moves.put_watch(Watch { live_from: Some(first.max(watch.from_number)), live_parent, ..watch });
         }
         let (balances, watches) = moves.store(work).await?;
         work.publish(Change::Chain { chain: self.chain, heights: None, balances, watches });
+        Ok(())
+    }
+}
+
+/// Reads a contract's history again from its first block: what was folded did not end in the chain that we read.
+#[derive(Debug, Clone, Copy)]
+pub struct RestartHistory {
+    /// The chain.
+    pub chain: ChainId,
+    /// Our fence.
+    pub fence: i64,
+    /// The contract.
+    pub contract: Address,
+}
+
+impl Command for RestartHistory {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        Origin { actor: format!("chain:{}", self.chain), cause: "its history was of another chain".to_owned() }
+    }
+
+    fn chain(&self) -> Option<ChainId> {
+        Some(self.chain)
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        if !work.tx.claim_lease(self.chain, self.fence).await? {
+            return Err(EngineError::LeaseLost(self.chain));
+        }
+        work.tx.restart_watch(self.chain, self.contract).await?;
+        work.audit("watch.restart", format!("{}:{}", self.chain.caip2(), self.contract), (None, None)).await?;
+        let watches = store::watches(work.tx.conn(), self.chain).await?;
+        let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
+        work.publish(Change::WatchRestarted(self.chain, watch.ok_or(EngineError::NotFound("watch"))?));
+        work.published.watches_changed = true;
         Ok(())
     }
 }
@@ -226,7 +273,6 @@ impl Command for FoldHistory {
         let answer = work.engine.answers.chain(self.chain).ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let settled = answer.heights.settled.ok_or(EngineError::NotLinked(self.chain))?;
         let last = self.check(&watch, settled)?;
-        self.check_against_kept(work, last).await?;
         let floor = answer.heights.read.map_or(0, |read| read.number);
         let floor = floor.saturating_sub(window(work.engine.chain(self.chain)?));
         let mut kept = Vec::new();
@@ -265,14 +311,11 @@ impl FoldHistory {
             last = Some(header.block());
         }
         let bound = watch.live_from.map_or(0, |live_from| live_from.saturating_sub(1)).min(settled.number);
-        last.filter(|last| last.number <= bound).ok_or(not_linked)
-    }
-
-    /// Where history reaches the kept headers it must meet them: that is what proves all of it canonical.
-    async fn check_against_kept(&self, work: &mut Work<'_>, last: BlockRef) -> Result<(), EngineError> {
-        match store::header_at(work.tx.conn(), self.chain, last.number).await? {
-            Some(kept) if kept.block != last => Err(EngineError::NotLinked(self.chain)),
-            _ => Ok(()),
+        let last = last.filter(|last| last.number <= bound).ok_or(not_linked)?;
+        let reaches_live = watch.live_from == Some(last.number + 1);
+        if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {
+            return Err(EngineError::ForeignHistory(self.contract));
         }
+        Ok(last)
     }
 }

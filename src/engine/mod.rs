@@ -17,6 +17,7 @@ mod inbox;
 mod read;
 mod settle;
 mod subscriptions;
+mod view;
 mod work;
 
 use std::collections::HashMap;
@@ -36,13 +37,14 @@ pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
-pub use charges::{CancelCharge, ChargeView, CreateCharge, ExpireCharges};
+pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use deliveries::DeliveryOutcome;
 pub use error::EngineError;
-pub use holdings::{ActivateWatches, FoldHistory};
+pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, InboxOutcome, ReceiveEvent};
 pub use subscriptions::RefoldDue;
+pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 
 use answers::Answers;

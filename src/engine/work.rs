@@ -5,6 +5,7 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 use super::answers::Change;
+use super::view::rfc3339;
 use super::{EngineError, Inner, random_id};
 use crate::domain::{ChainId, Millis};
 use crate::store::{Audit, Event, WriteTx};
@@ -106,9 +107,4 @@ impl<'e> Work<'e> {
         self.tx.commit().await?;
         Ok(self.published)
     }
-}
-
-/// A time as events and answers write it, RFC 3339 in UTC with milliseconds.
-pub(super) fn rfc3339(at: Millis) -> String {
-    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
 }

@@ -75,6 +75,31 @@ pub async fn chain_rows(conn: &mut AnyConnection) -> Result<Vec<ChainRow>, Store
     rows.iter().map(chain_from).collect()
 }
 
+fn kept_from(row: &AnyRow) -> Result<KeptHeader, StoreError> {
+    Ok(KeptHeader {
+        block: BlockRef { number: row.unsigned("number")?, hash: row.hash("hash")? },
+        parent_hash: row.hash("parent_hash")?,
+        time_ms: row.int("time")?,
+    })
+}
+
+/// The kept header at one height.
+///
+/// # Errors
+/// The database fails.
+pub async fn header_at(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    number: u64,
+) -> Result<Option<KeptHeader>, StoreError> {
+    let row = sqlx::query("select number, hash, parent_hash, time from header where chain = $1 and number = $2")
+        .bind(int(chain.0))
+        .bind(int(number))
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(kept_from).transpose()
+}
+
 /// The kept headers of a chain, lowest first.
 ///
 /// # Errors
@@ -85,17 +110,7 @@ pub async fn headers(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<Kep
             .bind(int(chain.0))
             .fetch_all(conn)
             .await?;
-    let kept = |row: &AnyRow| {
-        Ok(KeptHeader {
-            block: BlockRef {
-                number: row.unsigned("number")?,
-                hash: row.hash("hash")?,
-            },
-            parent_hash: row.hash("parent_hash")?,
-            time_ms: row.int("time")?,
-        })
-    };
-    rows.iter().map(kept).collect()
+    rows.iter().map(kept_from).collect()
 }
 
 impl WriteTx {
@@ -215,8 +230,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets all that was read of a chain, for a development chain that was started anew. Charges, links, gates and the
-    /// audit stay.
+    /// Forgets all that was read or sold on a chain, for a development chain that was started anew. Gates, wallets, other
+    /// chains and the audit stay.
     ///
     /// # Errors
     /// The database fails.
@@ -227,8 +242,11 @@ impl WriteTx {
             "delete from balance where chain = $1",
             "delete from observation where chain = $1",
             "delete from payment where chain = $1",
+            "delete from amount_lease where chain = $1",
+            "delete from charge where chain = $1",
             "delete from chain where chain = $1",
-            "update watch set next_number = from_number, next_parent = null, live_from = null where chain = $1",
+            "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
+             where chain = $1",
         ] {
             sqlx::query(statement)
                 .bind(int(chain.0))

@@ -28,6 +28,8 @@ pub struct Watch {
     pub next_parent: Option<B256>,
     /// From here on the chain's own blocks bring its transfers; `None` until its filter is active.
     pub live_from: Option<u64>,
+    /// The hash of the block below that one: where history must end.
+    pub live_parent: Option<B256>,
 }
 
 impl Watch {
@@ -75,6 +77,7 @@ fn watch_from(row: &AnyRow) -> Result<Watch, StoreError> {
         next_number: row.unsigned("next_number")?,
         next_parent: row.opt_hash("next_parent")?,
         live_from: row.opt_unsigned("live_from")?,
+        live_parent: row.opt_hash("live_parent")?,
     })
 }
 
@@ -183,11 +186,13 @@ impl WriteTx {
     /// The database fails.
     pub async fn update_watch(&mut self, watch: &Watch) -> Result<(), StoreError> {
         sqlx::query(
-            "update watch set next_number = $1, next_parent = $2, live_from = $3 where chain = $4 and contract = $5",
+            "update watch set next_number = $1, next_parent = $2, live_from = $3, live_parent = $4 \
+             where chain = $5 and contract = $6",
         )
         .bind(int(watch.next_number))
         .bind(watch.next_parent.map(|hash| hash.to_vec()))
         .bind(watch.live_from.map(int))
+        .bind(watch.live_parent.map(|hash| hash.to_vec()))
         .bind(int(watch.chain.0))
         .bind(watch.contract.to_vec())
         .execute(self.conn())
@@ -236,6 +241,22 @@ impl WriteTx {
             .bind(int(number))
             .execute(self.conn())
             .await?;
+        Ok(())
+    }
+
+    /// Forgets everything that was folded of a contract, so that its history is read again.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn restart_watch(&mut self, chain: ChainId, contract: Address) -> Result<(), StoreError> {
+        for statement in [
+            "delete from balance where chain = $1 and contract = $2",
+            "delete from movement where chain = $1 and contract = $2",
+            "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
+             where chain = $1 and contract = $2",
+        ] {
+            sqlx::query(statement).bind(int(chain.0)).bind(contract.to_vec()).execute(self.conn()).await?;
+        }
         Ok(())
     }
 

@@ -179,19 +179,6 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Removes a source that nothing pays for any more.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn delete_source(&mut self, provider: Provider, provider_ref: &str) -> Result<(), StoreError> {
-        sqlx::query("delete from source where provider = $1 and provider_ref = $2")
-            .bind(provider.as_str())
-            .bind(provider_ref)
-            .execute(self.conn())
-            .await?;
-        Ok(())
-    }
-
     /// Stores what a tenant has now.
     ///
     /// # Errors
