@@ -95,6 +95,8 @@ const fn provider_order(provider: Provider) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::super::random::Random;
     use super::*;
     use crate::domain::PlanId;
@@ -170,11 +172,11 @@ mod tests {
     fn crypto_ends_with_its_period_to_the_millisecond() {
         let crypto = source(Provider::Crypto, "pro", SourceState::Active, NOW);
         assert_eq!(
-            fold(&[crypto.clone()], &catalogue(), NOW - 1).valid_until,
+            fold(from_ref(&crypto), &catalogue(), NOW - 1).valid_until,
             Some(NOW)
         );
-        assert_eq!(plan_at(&[crypto.clone()], NOW - 1), has("pro", Access::Full));
-        assert_eq!(plan_at(&[crypto.clone()], NOW), has("free", Access::Full));
+        assert_eq!(plan_at(from_ref(&crypto), NOW - 1), has("pro", Access::Full));
+        assert_eq!(plan_at(from_ref(&crypto), NOW), has("free", Access::Full));
         let unpaid = Source {
             period_end: None,
             ..crypto
@@ -186,9 +188,9 @@ mod tests {
     fn stripe_does_not_end_by_our_clock_until_72_hours_of_silence() {
         let stripe = source(Provider::Stripe, "pro", SourceState::Active, NOW);
         let end = NOW + STRIPE_SILENCE_MS;
-        assert_eq!(plan_at(&[stripe.clone()], end - 1), has("pro", Access::Full));
-        assert_eq!(plan_at(&[stripe.clone()], end), has("free", Access::Full));
-        assert_eq!(fold(&[stripe.clone()], &catalogue(), NOW).valid_until, Some(end));
+        assert_eq!(plan_at(from_ref(&stripe), end - 1), has("pro", Access::Full));
+        assert_eq!(plan_at(from_ref(&stripe), end), has("free", Access::Full));
+        assert_eq!(fold(from_ref(&stripe), &catalogue(), NOW).valid_until, Some(end));
 
         let trial = Source {
             state: SourceState::Trialing,
@@ -211,7 +213,7 @@ mod tests {
             ..source(Provider::Stripe, "pro", SourceState::Active, NOW)
         };
         assert_eq!(
-            fold(&[cancelled.clone()], &catalogue(), NOW - 1).valid_until,
+            fold(from_ref(&cancelled), &catalogue(), NOW - 1).valid_until,
             Some(NOW)
         );
         assert_eq!(plan_at(&[cancelled], NOW), has("free", Access::Full));
@@ -234,9 +236,9 @@ mod tests {
     #[test]
     fn an_alias_is_the_plan_and_an_unknown_plan_is_kept_but_never_preferred() {
         let renamed = source(Provider::Crypto, "Professional", SourceState::Active, NOW + 1);
-        assert_eq!(plan_at(&[renamed.clone()], NOW), has("pro", Access::Full));
+        assert_eq!(plan_at(from_ref(&renamed), NOW), has("pro", Access::Full));
         let forgotten = source(Provider::Stripe, "legacy", SourceState::Active, NOW + 1);
-        assert_eq!(plan_at(&[forgotten.clone()], NOW), has("legacy", Access::Full));
+        assert_eq!(plan_at(from_ref(&forgotten), NOW), has("legacy", Access::Full));
         assert_eq!(plan_at(&[forgotten, renamed], NOW), has("pro", Access::Full));
     }
 

@@ -10,7 +10,7 @@ use super::{
     Catalogue, CatalogueError, CatalogueErrors, Cost, Limit, Meter, MeterKind, Plan, Prices, StripePrices,
     Subject, Unit,
 };
-use crate::domain::{Interval, PlanId};
+use crate::domain::{Amount, Interval, PlanId};
 
 #[derive(Default)]
 struct Problems(Vec<CatalogueError>);
@@ -409,8 +409,11 @@ fn index_stripe_prices(problems: &mut Problems, plans: &[Plan]) -> HashMap<Strin
         for interval in [Interval::Month, Interval::Year] {
             for (at, price) in plan.stripe.of(interval).iter().enumerate() {
                 let path = format!("plans.{}.stripe.{}[{at}]", plan.id, interval.as_str());
-                if price.trim().is_empty() {
-                    problems.add(path, "is empty: write a price id or lookup key, or leave it out");
+                if price.is_empty() || price.contains(char::is_whitespace) {
+                    problems.add(
+                        path,
+                        "must be a price id or lookup key without spaces: correct it, or leave it out",
+                    );
                     continue;
                 }
                 if let Some((other, per)) = index.insert(price.clone(), (plan.id.clone(), interval)) {
@@ -442,7 +445,9 @@ fn check_default_plan(
         );
         return None;
     };
-    if plan.is_offered() {
+    let priced = [&plan.price.month, &plan.price.year].into_iter().flatten();
+    let is_free = |price: &String| Amount::from_units(price, 0).is_ok_and(Amount::is_zero);
+    if plan.is_offered() || !priced.into_iter().all(is_free) {
         problems.add(
             "default_plan",
             format!(
