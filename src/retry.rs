@@ -67,7 +67,10 @@ mod tests {
         let mut backoff = Backoff::new(MIN, MAX);
         assert!(backoff.next_delay() <= MIN * 2);
         let late: Duration = (0..100).map(|_| backoff.next_delay()).sum();
-        assert!(late > MIN * 200, "the mean of late delays is near half of the maximum");
+        assert!(
+            late > MIN * 200,
+            "the mean of late delays is near half of the maximum"
+        );
         backoff.reset();
         assert!(backoff.next_delay() <= MIN * 2);
     }

@@ -223,7 +223,11 @@ pub fn scrub(message: &str) -> String {
     text.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
-const BILLING: [&str; 3] = ["monthly capacity limit", "reached the free tier", "payment required"];
+const BILLING: [&str; 3] = [
+    "monthly capacity limit",
+    "reached the free tier",
+    "payment required",
+];
 const TOO_DENSE: [&str; 7] = [
     "query returned more than",
     "query exceeds max results",
@@ -305,8 +309,8 @@ pub fn classify(http_status: Option<u16>, code: Option<i64>, message: &str) -> E
             suggested: suggested_range(&text),
         };
     }
-    if let Some(limit) = range_limit(&text) {
-        return ErrorClass::RangeTooWide { limit };
+    if let Some(class) = range_too_wide(&text) {
+        return class;
     }
     if text.contains("this block range should work") || text.contains("response size") {
         return ErrorClass::TooDense {
@@ -339,8 +343,8 @@ fn by_code(http_status: Option<u16>, code: Option<i64>) -> ErrorClass {
     }
 }
 
-/// `None` where the text is about something else; the inner value is the stated limit in blocks.
-fn range_limit(text: &str) -> Option<Option<u64>> {
+/// With the stated limit, if the text is about the width of a range.
+fn range_too_wide(text: &str) -> Option<ErrorClass> {
     let mut found = None;
     for phrase in RANGE_TOO_WIDE {
         let Some(at) = text.find(phrase) else { continue };
@@ -353,9 +357,9 @@ fn range_limit(text: &str) -> Option<Option<u64>> {
         }
         let limit = leading_number(&text[at + phrase.len()..]);
         if limit.is_some() {
-            return Some(limit);
+            return Some(ErrorClass::RangeTooWide { limit });
         }
-        found = Some(None);
+        found = Some(ErrorClass::RangeTooWide { limit: None });
     }
     found
 }

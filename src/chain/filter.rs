@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256, Bloom, BloomInput, b256};
+use alloy::primitives::{Address, B256, Bloom, b256};
 use serde_json::{Value, json};
 
 use super::bloom::BloomBits;
@@ -173,6 +173,8 @@ pub fn may_contain(bloom: &Bloom, filter: &LogFilter) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::BloomInput;
+
     use super::*;
 
     fn set<T: Ord + Copy>(items: &[T]) -> BTreeSet<T> {
@@ -185,7 +187,12 @@ mod tests {
     const PAYER: Address = Address::repeat_byte(4);
 
     fn filter() -> LogFilter {
-        LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &set(&[GATE]), &set(&[TRANSFER]))
+        LogFilter::new(
+            &set(&[TOKEN]),
+            &set(&[TREASURY]),
+            &set(&[GATE]),
+            &set(&[TRANSFER]),
+        )
     }
 
     fn transfer(contract: Address, to: Address) -> LogEntry {
@@ -212,7 +219,13 @@ mod tests {
     fn money_is_a_transfer_of_a_token_to_a_treasury() {
         let paid = transfer(TOKEN, TREASURY);
         assert!(filter().matches(&paid));
-        assert_eq!(filter().bloom_hit(&bloom(&paid)), Hit { money: true, holdings: false });
+        assert_eq!(
+            filter().bloom_hit(&bloom(&paid)),
+            Hit {
+                money: true,
+                holdings: false
+            }
+        );
         for other in [transfer(TOKEN, PAYER), transfer(PAYER, TREASURY)] {
             assert!(!filter().matches(&other));
             assert!(filter().bloom_hit(&bloom(&other)).is_none());
@@ -223,7 +236,13 @@ mod tests {
     fn holdings_are_any_transfer_of_a_gate_contract() {
         let moved = transfer(GATE, PAYER);
         assert!(filter().matches(&moved));
-        assert_eq!(filter().bloom_hit(&bloom(&moved)), Hit { money: false, holdings: true });
+        assert_eq!(
+            filter().bloom_hit(&bloom(&moved)),
+            Hit {
+                money: false,
+                holdings: true
+            }
+        );
         let mut approval = moved;
         approval.topics[0] = B256::repeat_byte(9);
         assert!(!filter().matches(&approval));
@@ -243,11 +262,16 @@ mod tests {
 
     #[test]
     fn money_and_holdings_are_asked_for_apart_and_long_lists_in_parts() {
-        let many: BTreeSet<Address> = (0..1200_u64).map(|n| Address::left_padding_from(&n.to_be_bytes())).collect();
+        let many: BTreeSet<Address> = (0..1200_u64)
+            .map(|n| Address::left_padding_from(&n.to_be_bytes()))
+            .collect();
         let filter = LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &many, &set(&[TRANSFER]));
         let queries = filter.queries(16, 17);
         assert_eq!(queries.len(), 1 + 3);
-        assert_eq!(queries[0]["topics"], json!([[TRANSFER], null, [TREASURY.into_word()]]));
+        assert_eq!(
+            queries[0]["topics"],
+            json!([[TRANSFER], null, [TREASURY.into_word()]])
+        );
         assert_eq!(queries[0]["fromBlock"], "0x10");
         assert_eq!(queries[3]["address"].as_array().unwrap().len(), 200);
         assert!(filter.subscriptions()[0].get("fromBlock").is_none());

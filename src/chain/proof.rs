@@ -111,7 +111,10 @@ fn encode_receipt(receipt: &WireReceipt) -> Result<Vec<u8>, Unproven> {
     receipt.logs_bloom.encode(&mut payload);
     encode_logs(&receipt.logs, &mut payload);
     if kind == DEPOSIT {
-        for field in [receipt.deposit_nonce, receipt.deposit_receipt_version].into_iter().flatten() {
+        for field in [receipt.deposit_nonce, receipt.deposit_receipt_version]
+            .into_iter()
+            .flatten()
+        {
             field.0.encode(&mut payload);
         }
     }
@@ -119,15 +122,25 @@ fn encode_receipt(receipt: &WireReceipt) -> Result<Vec<u8>, Unproven> {
     if kind != 0 {
         encoded.put_u8(kind);
     }
-    RlpHeader { list: true, payload_length: payload.len() }.encode(&mut encoded);
+    RlpHeader {
+        list: true,
+        payload_length: payload.len(),
+    }
+    .encode(&mut encoded);
     encoded.extend_from_slice(&payload);
     Ok(encoded)
 }
 
 fn encode_logs(logs: &[WireLog], out: &mut Vec<u8>) {
     let fields = |log: &WireLog| log.address.length() + log.topics.0.length() + log.data.length();
-    let list = |payload_length| RlpHeader { list: true, payload_length };
-    let payload_length = logs.iter().map(|log| list(fields(log)).length_with_payload()).sum();
+    let list = |payload_length| RlpHeader {
+        list: true,
+        payload_length,
+    };
+    let payload_length = logs
+        .iter()
+        .map(|log| list(fields(log)).length_with_payload())
+        .sum();
     list(payload_length).encode(out);
     for log in logs {
         list(fields(log)).encode(out);
@@ -159,7 +172,11 @@ pub(super) fn sort_into_blocks(
     let first = headers.first().map_or(0, |header| header.number);
     let mut blocks: Vec<ProvenBlock> = headers
         .into_iter()
-        .map(|header| ProvenBlock { header, logs: Vec::new(), level: Level::Ranged })
+        .map(|header| ProvenBlock {
+            header,
+            logs: Vec::new(),
+            level: Level::Ranged,
+        })
         .collect();
     let mut last_address = None;
     for answer in answers {
@@ -167,7 +184,9 @@ pub(super) fn sort_into_blocks(
         for log in answer {
             let number = log.block_number.0;
             let fail = |reason| Err((number, reason));
-            let at = number.checked_sub(first).and_then(|offset| usize::try_from(offset).ok());
+            let at = number
+                .checked_sub(first)
+                .and_then(|offset| usize::try_from(offset).ok());
             let Some(block) = at.and_then(|at| blocks.get_mut(at)) else {
                 return fail(Unproven::Unasked);
             };
@@ -182,7 +201,12 @@ pub(super) fn sort_into_blocks(
             if !filter.matches_parts(&log.address, &log.topics.0) {
                 return fail(Unproven::Unasked);
             }
-            if !memory.log_within(&block.header.bloom, &log.address, &log.topics.0, &mut last_address) {
+            if !memory.log_within(
+                &block.header.bloom,
+                &log.address,
+                &log.topics.0,
+                &mut last_address,
+            ) {
                 return fail(Unproven::OutsideBloom);
             }
             block.logs.push(log.into_entry(None));
@@ -200,7 +224,10 @@ pub(super) fn sort_into_blocks(
             block.level = Level::Receipts;
         }
     }
-    Ok(Ranged { blocks, needs_receipts })
+    Ok(Ranged {
+        blocks,
+        needs_receipts,
+    })
 }
 
 /// The queries overlap where a token is also a gate's contract.

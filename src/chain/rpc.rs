@@ -80,17 +80,25 @@ impl WireError {
 struct Envelope<T> {
     #[serde(default)]
     id: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Option<T>>,
+    #[serde(default)]
+    result: Outcome<T>,
     #[serde(default)]
     error: Option<WireError>,
 }
 
 /// Tells `"result": null` from no result at all.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
+#[derive(Default)]
+enum Outcome<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Outcome<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|value| value.map_or(Self::Null, Self::Value))
+    }
 }
 
 impl<T> Envelope<T> {
@@ -101,9 +109,9 @@ impl<T> Envelope<T> {
     fn into_result(self, http_status: Option<u16>) -> Result<T, Failure> {
         match (self.error, self.result) {
             (Some(error), _) => Err(error.into_failure(http_status)),
-            (None, Some(Some(result))) => Ok(result),
-            (None, Some(None)) => Err(Failure::missing("null")),
-            (None, None) => Err(Failure::transport("an answer with neither result nor error")),
+            (None, Outcome::Value(result)) => Ok(result),
+            (None, Outcome::Null) => Err(Failure::missing("null")),
+            (None, Outcome::Absent) => Err(Failure::transport("an answer with neither result nor error")),
         }
     }
 }
