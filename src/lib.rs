@@ -15,5 +15,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod retry;
 pub mod store;
+pub mod stripe;
 pub mod task;
 pub mod telemetry;
+pub mod wallet;
