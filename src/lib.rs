@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod egress;
+pub mod engine;
 pub mod ledger;
 pub mod metrics;
 pub mod retry;

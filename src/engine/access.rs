@@ -10,7 +10,7 @@ use super::{EngineError, parse_own, random_id};
 use crate::access::{self, Lint};
 use crate::domain::{ChainId, Gate, GateAction, GateId, Millis, Rule, TenantId, UserId, WalletLink};
 use crate::store::{self, Nonce};
-use crate::wallet::{Expected, verify};
+use crate::wallet::{self, Expected, SiweError};
 
 /// The longest name or description of a gate, in characters.
 const MAX_TEXT: usize = 200;
@@ -63,10 +63,20 @@ impl Command for CreateGate {
         }
         let text_fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT;
         if !text_fits(&self.name) {
-            return Err(EngineError::invalid("name", format!("must be 1 to {MAX_TEXT} characters")));
+            return Err(EngineError::invalid(
+                "name",
+                format!("must be 1 to {MAX_TEXT} characters"),
+            ));
         }
-        if self.description.as_deref().is_some_and(|text| text.chars().count() > MAX_TEXT) {
-            return Err(EngineError::invalid("description", format!("must be at most {MAX_TEXT} characters")));
+        if self
+            .description
+            .as_deref()
+            .is_some_and(|text| text.chars().count() > MAX_TEXT)
+        {
+            return Err(EngineError::invalid(
+                "description",
+                format!("must be at most {MAX_TEXT} characters"),
+            ));
         }
         if work.engine.answers.gates(&self.tenant).len() >= MAX_GATES {
             return Err(EngineError::Conflict {
@@ -91,7 +101,12 @@ impl Command for CreateGate {
         };
         work.tx.insert_gate(&gate).await?;
         let answer = (self.view)(&gate, &lints);
-        work.audit("gate.create", format!("gate:{}", gate.id), (None, Some(answer.clone()))).await?;
+        work.audit(
+            "gate.create",
+            format!("gate:{}", gate.id),
+            (None, Some(answer.clone())),
+        )
+        .await?;
         work.publish(Change::Gate(Box::new(gate)));
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
@@ -109,8 +124,16 @@ impl CreateGate {
         };
         if work.tx.insert_watch(chain, contract, from).await? {
             let watches = store::watches(work.tx.conn(), chain).await?;
-            let watch = watches.into_iter().filter(|watch| watch.contract == contract).collect();
-            work.publish(Change::Chain { chain, heights: None, balances: Vec::new(), watches: watch });
+            let watch = watches
+                .into_iter()
+                .filter(|watch| watch.contract == contract)
+                .collect();
+            work.publish(Change::Chain {
+                chain,
+                heights: None,
+                balances: Vec::new(),
+                watches: watch,
+            });
             work.published.watches_changed = true;
         }
         Ok(())
@@ -139,7 +162,8 @@ impl Command for DeleteGate {
         if !work.tx.delete_gate(&self.tenant, &self.id).await? {
             return Err(EngineError::NotFound("gate"));
         }
-        work.audit("gate.delete", format!("gate:{}", self.id), (None, None)).await?;
+        work.audit("gate.delete", format!("gate:{}", self.id), (None, None))
+            .await?;
         work.publish(Change::GateRemoved(self.tenant.clone(), self.id.clone()));
         Ok(())
     }
@@ -188,7 +212,9 @@ impl Command for IssueNonce {
             expires_at: work.now.saturating_add(ttl_ms),
             used_at: None,
         };
-        work.tx.insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS).await?;
+        work.tx
+            .insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS)
+            .await?;
         Ok(IssuedNonce {
             nonce: text,
             domain: settings.wallets.domain.clone(),
@@ -212,8 +238,6 @@ pub struct LinkWallet {
     pub message: String,
     /// Its signature, 65 bytes in hexadecimal.
     pub signature: String,
-    /// The nonce that the message names.
-    pub nonce: String,
 }
 
 impl Command for LinkWallet {
@@ -225,37 +249,55 @@ impl Command for LinkWallet {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<WalletLink, EngineError> {
         let unknown = || EngineError::invalid("message", "names a nonce that is unknown, used, or expired");
-        let nonce = store::nonce(work.tx.conn(), &self.nonce).await?.ok_or_else(unknown)?;
+        let text = wallet::nonce_of(&self.message).map_err(|error| refused(&error))?;
+        let nonce = store::nonce(work.tx.conn(), &text).await?.ok_or_else(unknown)?;
         let ours = nonce.tenant == self.tenant && nonce.user == self.user;
         if !ours || nonce.used_at.is_some() || nonce.expires_at <= work.now {
             return Err(unknown());
         }
-        let address = self.verify(work, &nonce)?;
-        if !work.tx.use_nonce(&self.nonce, work.now).await? {
+        let address = self.verify(work, &text)?;
+        if !work.tx.use_nonce(&text, work.now).await? {
             return Err(unknown());
         }
-        self.link(work, address).await
+        self.link(work, address, &text).await
     }
 }
 
+/// The signature is judged last: any other fault is the message's.
+fn refused(error: &SiweError) -> EngineError {
+    let of_signature = matches!(
+        error,
+        SiweError::SignatureNotHex
+            | SiweError::SignatureLength
+            | SiweError::RecoveryId
+            | SiweError::HighS
+            | SiweError::NotThisKey
+    );
+    let field = if of_signature { "signature" } else { "message" };
+    EngineError::invalid(field, format!("is refused: {error}"))
+}
+
 impl LinkWallet {
-    fn verify(&self, work: &Work<'_>, nonce: &Nonce) -> Result<Address, EngineError> {
+    fn verify(&self, work: &Work<'_>, nonce: &str) -> Result<Address, EngineError> {
         let settings = &work.engine.settings;
         let chain_ids: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
         let expected = Expected {
             domain: &settings.wallets.domain,
             uri: &settings.wallets.uri,
-            chain_ids: &chain_ids,
-            nonce: &self.nonce,
-            nonce_ttl: settings.wallets.nonce_ttl,
+            chains: &chain_ids,
+            nonce,
+            nonce_lifetime: settings.wallets.nonce_ttl,
             now: work.now,
         };
-        debug_assert!(nonce.expires_at > work.now);
-        verify(&self.message, &self.signature, &expected)
-            .map_err(|error| EngineError::invalid("message", error.to_string()))
+        wallet::verify(&self.message, &self.signature, &expected).map_err(|error| refused(&error))
     }
 
-    async fn link(&self, work: &mut Work<'_>, address: Address) -> Result<WalletLink, EngineError> {
+    async fn link(
+        &self,
+        work: &mut Work<'_>,
+        address: Address,
+        nonce: &str,
+    ) -> Result<WalletLink, EngineError> {
         if let Some(known) = store::wallet_link(work.tx.conn(), &self.tenant, address).await? {
             if known.user == self.user {
                 return Ok(known);
@@ -279,8 +321,9 @@ impl LinkWallet {
             linked_at: work.now,
         };
         work.tx.insert_wallet_link(&link).await?;
-        let after = json!({"tenantId": link.tenant, "userId": link.user, "nonce": self.nonce});
-        work.audit("wallet.link", format!("wallet:{address}"), (None, Some(after))).await?;
+        let after = json!({"tenantId": link.tenant, "userId": link.user, "nonce": nonce});
+        work.audit("wallet.link", format!("wallet:{address}"), (None, Some(after)))
+            .await?;
         work.publish(Change::Wallet(link.clone()));
         Ok(link)
     }

@@ -3,17 +3,18 @@
 //! Only durable facts come in, in the order of their sequence; a change that arrives late is passed over. What a chain's
 //! block changes is changed under one lock, so that no reader sees a balance with another block's height.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, U256};
 
 use crate::domain::{
-    Amount, AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId, WalletLink,
+    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId,
+    WalletLink,
 };
 use crate::store::{self, BalanceRow, Store, StoreError, Watch};
 
-/// How many charges may be shown as `detected` at once; a hint that the oldest may lose.
+/// How many charges may be shown as `detected` at once; beyond that the hint is not given.
 const MAX_SIGHTINGS: usize = 10_000;
 
 /// A tenant's sources and what was folded from them.
@@ -46,10 +47,14 @@ pub struct ReadBalance {
 /// A durable change of what is kept in memory.
 #[derive(Debug)]
 pub(super) enum Change {
-    Chain { chain: ChainId, heights: Option<Heights>, balances: Vec<BalanceRow>, watches: Vec<Watch> },
+    Chain {
+        chain: ChainId,
+        heights: Option<Heights>,
+        balances: Vec<BalanceRow>,
+        watches: Vec<Watch>,
+    },
     ChainReset(ChainId),
     WatchRestarted(ChainId, Watch),
-    Sighted(BTreeSet<ChargeId>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
     Gate(Box<Gate>),
@@ -70,10 +75,11 @@ struct Contract {
     impossible: u64,
 }
 
-#[derive(Debug, Default)]
-struct Sightings {
-    amounts: HashMap<ChargeId, Amount>,
-    order: VecDeque<ChargeId>,
+/// A transfer that was streamed and is in no proven block yet.
+#[derive(Debug, Clone, Copy)]
+struct Sighting {
+    chain: ChainId,
+    block_number: u64,
 }
 
 #[derive(Debug)]
@@ -82,7 +88,7 @@ pub(super) struct Answers {
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
-    sightings: Mutex<Sightings>,
+    sightings: Mutex<HashMap<ChargeId, Sighting>>,
 }
 
 /// A lock is only poisoned by a panic between two assignments; what it guards is still whole.
@@ -162,14 +168,27 @@ impl Answers {
         let mut tenants = HashMap::new();
         for (tenant, entitlement, sequence) in store::entitlements(&mut conn).await? {
             let sources = sources.remove(&tenant).unwrap_or_default();
-            tenants.insert(tenant, Arc::new(TenantAnswer { sources, entitlement, sequence }));
+            tenants.insert(
+                tenant,
+                Arc::new(TenantAnswer {
+                    sources,
+                    entitlement,
+                    sequence,
+                }),
+            );
         }
         let mut wallets: HashMap<(TenantId, UserId), Vec<Address>> = HashMap::new();
         for link in store::wallet_links(&mut conn).await? {
-            wallets.entry((link.tenant, link.user)).or_default().push(link.address);
+            wallets
+                .entry((link.tenant, link.user))
+                .or_default()
+                .push(link.address);
         }
         let gates = store::gates(&mut conn).await?;
-        let gates = gates.into_iter().map(|gate| (gate.id.clone(), Arc::new(gate))).collect();
+        let gates = gates
+            .into_iter()
+            .map(|gate| (gate.id.clone(), Arc::new(gate)))
+            .collect();
         Ok(Self {
             chains,
             tenants: RwLock::new(tenants),
@@ -181,13 +200,26 @@ impl Answers {
 
     pub(super) fn apply(&self, change: Change) {
         match change {
-            Change::Chain { chain, heights, balances, watches } => {
-                let Some(lock) = self.chains.get(&chain) else { return };
+            Change::Chain {
+                chain,
+                heights,
+                balances,
+                watches,
+            } => {
+                let Some(lock) = self.chains.get(&chain) else {
+                    return;
+                };
                 let mut state = write(lock);
-                watches.into_iter().for_each(|watch| state.put_watch(watch));
-                balances.iter().for_each(|balance| state.put_balance(balance));
+                for watch in watches {
+                    state.put_watch(watch);
+                }
+                for balance in &balances {
+                    state.put_balance(balance);
+                }
                 if let Some(heights) = heights {
                     state.heights = heights;
+                    drop(state);
+                    self.unsight(chain, heights.read.map_or(0, |read| read.number));
                 }
             }
             Change::ChainReset(chain) => {
@@ -202,10 +234,12 @@ impl Answers {
                     state.put_watch(watch);
                 }
             }
-            Change::Sighted(charges) => charges.iter().for_each(|charge| self.unsight(charge)),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
-                if tenants.get(&tenant).is_none_or(|known| known.sequence <= answer.sequence) {
+                if tenants
+                    .get(&tenant)
+                    .is_none_or(|known| known.sequence <= answer.sequence)
+                {
                     tenants.insert(tenant, Arc::from(answer));
                 }
             }
@@ -226,17 +260,30 @@ impl Answers {
     }
 
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
-        self.chains.get(&chain).map(|lock| ChainAnswer { heights: read(lock).heights })
+        self.chains.get(&chain).map(|lock| ChainAnswer {
+            heights: read(lock).heights,
+        })
     }
 
     pub(super) fn balance(&self, chain: ChainId, contract: Address, wallets: &[Address]) -> ReadBalance {
         let Some(lock) = self.chains.get(&chain) else {
-            return ReadBalance { reading: Reading::Unknown, as_of: None };
+            return ReadBalance {
+                reading: Reading::Unknown,
+                as_of: None,
+            };
         };
         let state = read(lock);
         let time_ms = state.heights.settled_time_ms;
-        let as_of = state.heights.settled.map(|block| AsOf { chain, block, time_ms });
-        let reading = if as_of.is_some() { state.sum(contract, wallets) } else { Reading::Unknown };
+        let as_of = state.heights.settled.map(|block| AsOf {
+            chain,
+            block,
+            time_ms,
+        });
+        let reading = if as_of.is_some() {
+            state.sum(contract, wallets)
+        } else {
+            Reading::Unknown
+        };
         ReadBalance { reading, as_of }
     }
 
@@ -247,15 +294,24 @@ impl Answers {
         };
         let state = read(lock);
         let value = |(contract, holder): &(Address, Address)| {
-            let known = state.contracts.get(contract).and_then(|known| known.balances.get(holder));
+            let known = state
+                .contracts
+                .get(contract)
+                .and_then(|known| known.balances.get(holder));
             known.copied().unwrap_or_default()
         };
         holders.iter().map(value).collect()
     }
 
     pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
-        let Some(lock) = self.chains.get(&chain) else { return Vec::new() };
-        read(lock).contracts.values().map(|contract| contract.watch).collect()
+        let Some(lock) = self.chains.get(&chain) else {
+            return Vec::new();
+        };
+        read(lock)
+            .contracts
+            .values()
+            .map(|contract| contract.watch)
+            .collect()
     }
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantAnswer>> {
@@ -263,42 +319,47 @@ impl Answers {
     }
 
     pub(super) fn wallets(&self, tenant: &TenantId, user: &UserId) -> Vec<Address> {
-        read(&self.wallets).get(&(tenant.clone(), user.clone())).cloned().unwrap_or_default()
+        read(&self.wallets)
+            .get(&(tenant.clone(), user.clone()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(super) fn gate(&self, tenant: &TenantId, id: &GateId) -> Option<Arc<Gate>> {
-        read(&self.gates).get(id).filter(|gate| gate.tenant == *tenant).cloned()
+        read(&self.gates)
+            .get(id)
+            .filter(|gate| gate.tenant == *tenant)
+            .cloned()
     }
 
     pub(super) fn gates(&self, tenant: &TenantId) -> Vec<Arc<Gate>> {
-        let mut gates: Vec<_> = read(&self.gates).values().filter(|gate| gate.tenant == *tenant).cloned().collect();
+        let mut gates: Vec<_> = read(&self.gates)
+            .values()
+            .filter(|gate| gate.tenant == *tenant)
+            .cloned()
+            .collect();
         gates.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         gates
     }
 
-    /// Shows a charge as detected until a proven block says more.
-    pub(super) fn sight(&self, charge: ChargeId, amount: Amount) {
+    /// Shows a charge as detected until its chain is read past the block; `false` when too many are.
+    pub(super) fn sight(&self, charge: ChargeId, chain: ChainId, block_number: u64) -> bool {
         let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
-        if sightings.amounts.insert(charge.clone(), amount).is_none() {
-            sightings.order.push_back(charge);
+        let fits = sightings.len() < MAX_SIGHTINGS;
+        if fits {
+            sightings.insert(charge, Sighting { chain, block_number });
         }
-        while sightings.order.len() > MAX_SIGHTINGS {
-            if let Some(oldest) = sightings.order.pop_front() {
-                sightings.amounts.remove(&oldest);
-            }
-        }
+        fits
     }
 
-    pub(super) fn sighted(&self, charge: &ChargeId) -> Option<Amount> {
+    pub(super) fn is_sighted(&self, charge: &ChargeId) -> bool {
         let sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
-        sightings.amounts.get(charge).copied()
+        sightings.contains_key(charge)
     }
 
-    /// A proven block has spoken of the charge.
-    fn unsight(&self, charge: &ChargeId) {
+    /// Proven blocks up to `read` have said what was true of the sightings in them.
+    fn unsight(&self, chain: ChainId, read: u64) {
         let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
-        if sightings.amounts.remove(charge).is_some() {
-            sightings.order.retain(|known| known != charge);
-        }
+        sightings.retain(|_, sighting| sighting.chain != chain || sighting.block_number > read);
     }
 }

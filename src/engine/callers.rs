@@ -145,7 +145,10 @@ impl Command for CreateKey {
     type Output = NewKey;
 
     fn origin(&self) -> Origin {
-        Origin { actor: "operator".to_owned(), cause: "keys create".to_owned() }
+        Origin {
+            actor: "operator".to_owned(),
+            cause: "keys create".to_owned(),
+        }
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<NewKey, EngineError> {
@@ -164,7 +167,8 @@ impl Command for CreateKey {
         };
         work.tx.insert_api_key(&row).await?;
         let after = json!({"name": row.name, "scopes": words});
-        work.audit("key.create", format!("key:{id}"), (None, Some(after))).await?;
+        work.audit("key.create", format!("key:{id}"), (None, Some(after)))
+            .await?;
         Ok(NewKey { id, key })
     }
 }
@@ -180,7 +184,10 @@ impl Command for RevokeKey {
     type Output = ();
 
     fn origin(&self) -> Origin {
-        Origin { actor: "operator".to_owned(), cause: "keys revoke".to_owned() }
+        Origin {
+            actor: "operator".to_owned(),
+            cause: "keys revoke".to_owned(),
+        }
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
@@ -188,6 +195,7 @@ impl Command for RevokeKey {
         if !work.tx.revoke_api_key(&self.id, now).await? {
             return Err(EngineError::NotFound("key"));
         }
-        work.audit("key.revoke", format!("key:{}", self.id), (None, None)).await
+        work.audit("key.revoke", format!("key:{}", self.id), (None, None))
+            .await
     }
 }

@@ -12,8 +12,10 @@ use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, settle};
 use crate::config;
-use crate::domain::{BlockRef, ChainId, ChargeId, Heights, Level, Payment, PaymentKey, PaymentState, ProvenBlock};
-use crate::ledger;
+use crate::domain::{
+    BlockRef, ChainId, ChargeId, Heights, Level, Payment, PaymentKey, PaymentState, ProvenBlock,
+};
+use crate::ledger::{self, AcceptedMoney};
 use crate::store::{self, ChainRow, KeptHeader};
 
 /// Blocks that are kept below the head at the least, for a reorg to be measured against.
@@ -53,7 +55,10 @@ impl Command for OpenChain {
     type Output = OpenedChain;
 
     fn origin(&self) -> Origin {
-        Origin { actor: format!("chain:{}", self.chain), cause: "start".to_owned() }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "start".to_owned(),
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -67,7 +72,12 @@ impl Command for OpenChain {
             let start = settings.start_block.unwrap_or(self.head);
             work.tx.insert_chain(self.chain, self.genesis, start).await?;
             let after = json!({"genesis": self.genesis, "start": start});
-            work.audit("chain.register", format!("chain:{}", self.chain), (None, Some(after))).await?;
+            work.audit(
+                "chain.register",
+                format!("chain:{}", self.chain),
+                (None, Some(after)),
+            )
+            .await?;
         }
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
         let row = row.ok_or(EngineError::NotFound("chain"))?;
@@ -89,7 +99,10 @@ impl Command for ResetChain {
     type Output = ();
 
     fn origin(&self) -> Origin {
-        Origin { actor: format!("chain:{}", self.chain), cause: "the chain was started anew".to_owned() }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "the chain was started anew".to_owned(),
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -102,13 +115,19 @@ impl Command for ResetChain {
         }
         let tenants = store::tenants_charged_on(work.tx.conn(), self.chain).await?;
         work.tx.wipe_chain(self.chain).await?;
-        work.audit("chain.reset", format!("chain:{}", self.chain), (None, None)).await?;
+        work.audit("chain.reset", format!("chain:{}", self.chain), (None, None))
+            .await?;
         for tenant in tenants {
             settle::refold_crypto(work, &tenant).await?;
         }
         let watches = store::watches(work.tx.conn(), self.chain).await?;
         work.publish(Change::ChainReset(self.chain));
-        work.publish(Change::Chain { chain: self.chain, heights: None, balances: Vec::new(), watches });
+        work.publish(Change::Chain {
+            chain: self.chain,
+            heights: None,
+            balances: Vec::new(),
+            watches,
+        });
         Ok(())
     }
 }
@@ -137,7 +156,10 @@ impl Command for Advance {
             (None, Some(last)) => format!("block {} {}", last.header.number, last.header.hash),
             (None, None) => String::new(),
         };
-        Origin { actor: format!("chain:{}", self.chain), cause }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause,
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -149,12 +171,17 @@ impl Command for Advance {
             return Err(EngineError::LeaseLost(self.chain));
         }
         let settings = work.engine.chain(self.chain)?;
-        let row = store::chain_row(work.tx.conn(), self.chain).await?.ok_or(EngineError::NotFound("chain"))?;
+        let row = store::chain_row(work.tx.conn(), self.chain)
+            .await?
+            .ok_or(EngineError::NotFound("chain"))?;
         let mut step = Step {
             chain: settings,
-            heights: Heights { head: self.head, ..row.heights },
+            heights: Heights {
+                head: self.head,
+                ..row.heights
+            },
             touched: BTreeSet::new(),
-            moves: Moves::load(work, self.chain).await?,
+            moves: Moves::load(work, self.chain),
         };
         if let Some(ancestor) = self.rollback_to {
             step.roll_back(work, ancestor).await?;
@@ -204,14 +231,27 @@ impl Step<'_> {
         let read = self.heights.read.map_or(0, |read| read.number);
         for mut payment in store::payments_above(work.tx.conn(), chain, ancestor.number).await? {
             payment.state = PaymentState::Orphaned;
-            self.touched.extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+            self.touched
+                .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
             work.tx.put_payment(&payment).await?;
-            work.audit("payment.orphan", subject(&payment.key), (None, Some(evidence(&payment)))).await?;
+            work.audit(
+                "payment.orphan",
+                subject(&payment.key),
+                (None, Some(evidence(&payment))),
+            )
+            .await?;
         }
         work.tx.orphan_observations_above(chain, ancestor.number).await?;
-        if let Some(settled) = self.heights.settled.filter(|settled| settled.number > ancestor.number) {
-            let undone = store::movements_between(work.tx.conn(), chain, ancestor.number, settled.number).await?;
-            undone.iter().for_each(|movement| self.moves.undo(movement));
+        if let Some(settled) = self
+            .heights
+            .settled
+            .filter(|settled| settled.number > ancestor.number)
+        {
+            let undone =
+                store::movements_between(work.tx.conn(), chain, ancestor.number, settled.number).await?;
+            for movement in &undone {
+                self.moves.undo(movement);
+            }
             self.heights.settled = Some(ancestor);
             self.heights.settled_time_ms = kept.time_ms;
         }
@@ -222,10 +262,16 @@ impl Step<'_> {
         let depth = read.saturating_sub(ancestor.number);
         let before = json!({"read": read});
         let after = json!({"read": ancestor.number, "depth": depth});
-        work.audit("chain.reorg", format!("chain:{chain}"), (Some(before), Some(after.clone()))).await?;
+        work.audit(
+            "chain.reorg",
+            format!("chain:{chain}"),
+            (Some(before), Some(after.clone())),
+        )
+        .await?;
         let sequence = i64::try_from(read).unwrap_or(i64::MAX);
         let data = json!({"chainId": chain, "ancestor": ancestor, "depth": depth});
-        work.owe("chain.reorged", format!("chain:{chain}"), sequence, data).await
+        work.owe("chain.reorged", format!("chain:{chain}"), sequence, data)
+            .await
     }
 
     /// Stores one block's facts. Nothing of them counts yet.
@@ -242,17 +288,25 @@ impl Step<'_> {
     }
 
     async fn read_payments(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
-        let Some(money) = work.engine.money(self.chain) else {
+        let Some(money) = money(self.chain) else {
             return Ok(());
         };
         for log in &block.logs {
-            let Some(transfer) = ledger::transfer(log) else { continue };
-            let Some(amount) = ledger::is_payment(&transfer, &money) else { continue };
+            let Some(transfer) = ledger::transfer(log) else {
+                continue;
+            };
+            let Some(amount) = ledger::is_payment(&transfer, &money) else {
+                continue;
+            };
             let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
                 metrics::counter!("tollgate_payment_unproven_total").increment(1);
                 return Err(EngineError::Unproven(self.chain.id));
             };
-            let key = PaymentKey { chain: self.chain.id, tx_hash: transfer.tx_hash, ordinal };
+            let key = PaymentKey {
+                chain: self.chain.id,
+                tx_hash: transfer.tx_hash,
+                ordinal,
+            };
             let known = store::payment(work.tx.conn(), &key).await?;
             let mut payment = Payment {
                 key,
@@ -272,15 +326,14 @@ impl Step<'_> {
             }
             work.tx.put_payment(&payment).await?;
             work.tx.put_observation(&payment).await?;
-            work.audit("payment.read", subject(&key), (None, Some(evidence(&payment)))).await?;
-            match &payment.allocation {
-                Some((charge, _)) => {
-                    self.touched.insert(charge.clone());
-                }
-                None => {
-                    let resource = format!("payment:{}", subject(&key));
-                    work.owe("payment.unmatched", resource, 1, evidence(&payment)).await?;
-                }
+            work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
+                .await?;
+            if let Some((charge, _)) = &payment.allocation {
+                self.touched.insert(charge.clone());
+            } else {
+                let resource = format!("payment:{}", subject(&key));
+                work.owe("payment.unmatched", resource, 1, evidence(&payment))
+                    .await?;
             }
         }
         Ok(())
@@ -295,24 +348,34 @@ impl Step<'_> {
         let Some(number) = covered.filter(|number| before.is_none_or(|before| *number > before)) else {
             return Ok(());
         };
-        let in_batch = blocks.iter().map(|block| &block.header).find(|header| header.number == number);
-        let settled = match in_batch {
-            Some(header) => Some((header.block(), header.time_ms())),
-            None => {
-                let kept = store::header_at(work.tx.conn(), chain, number).await?;
-                kept.map(|kept| (kept.block, kept.time_ms))
-            }
+        let in_batch = blocks
+            .iter()
+            .map(|block| &block.header)
+            .find(|header| header.number == number);
+        let settled = if let Some(header) = in_batch {
+            Some((header.block(), header.time_ms()))
+        } else {
+            let kept = store::header_at(work.tx.conn(), chain, number).await?;
+            kept.map(|kept| (kept.block, kept.time_ms))
         };
         // None: the first blocks of a chain that is read from here on; there is nothing below them to settle.
-        let Some((block, time_ms)) = settled else { return Ok(()) };
+        let Some((block, time_ms)) = settled else {
+            return Ok(());
+        };
         self.heights.settled = Some(block);
         self.heights.settled_time_ms = time_ms;
         for mut payment in store::confirming_up_to(work.tx.conn(), chain, number).await? {
             payment.state = PaymentState::Confirmed;
             work.tx.put_payment(&payment).await?;
-            work.audit("payment.confirm", subject(&payment.key), (None, Some(evidence(&payment)))).await?;
+            work.audit(
+                "payment.confirm",
+                subject(&payment.key),
+                (None, Some(evidence(&payment))),
+            )
+            .await?;
             metrics::counter!("tollgate_payment_confirmed_total", "chain" => chain.to_string()).increment(1);
-            self.touched.extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+            self.touched
+                .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
         }
         self.moves.settle(work, before, number).await
     }
@@ -320,16 +383,30 @@ impl Step<'_> {
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
         let read = self.heights.read.map_or(0, |read| read.number);
-        if read % PRUNE_EVERY == 0 {
-            work.tx.prune_below(chain, read.saturating_sub(window(self.chain))).await?;
+        if read.is_multiple_of(PRUNE_EVERY) {
+            work.tx
+                .prune_below(chain, read.saturating_sub(window(self.chain)))
+                .await?;
         }
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
         let (balances, watches) = self.moves.store(work).await?;
-        work.publish(Change::Sighted(self.touched));
-        work.publish(Change::Chain { chain, heights: Some(self.heights), balances, watches });
+        work.publish(Change::Chain {
+            chain,
+            heights: Some(self.heights),
+            balances,
+            watches,
+        });
         Ok(self.heights)
     }
+}
+
+/// What counts as money on a chain, where anything does.
+pub(super) fn money(chain: &config::Chain) -> Option<AcceptedMoney> {
+    chain.treasury.map(|treasury| AcceptedMoney {
+        treasury,
+        tokens: chain.tokens.clone(),
+    })
 }
 
 /// How the audit names a payment.

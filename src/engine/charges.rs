@@ -11,8 +11,8 @@ use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id, settle};
 use crate::config;
 use crate::domain::{
-    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId, Token,
-    Totals, UserId,
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
+    Token, Totals, UserId,
 };
 use crate::ledger::{self, SuffixPool};
 use crate::store;
@@ -74,8 +74,14 @@ impl Command for CreateCharge {
             EngineError::invalid("token", format!("cannot carry the price of {units}: it {error}"))
         })?;
         let place = (chain.id, token.address);
-        let open =
-            store::open_charge_for(work.tx.conn(), &self.tenant, self.user.as_ref(), &product, place, work.now);
+        let open = store::open_charge_for(
+            work.tx.conn(),
+            &self.tenant,
+            self.user.as_ref(),
+            &product,
+            place,
+            work.now,
+        );
         let charge = match open.await? {
             Some(charge) => charge,
             None => self.create(work, chain, token, (product, price)).await?,
@@ -90,43 +96,88 @@ impl CreateCharge {
         let catalogue = &work.engine.catalogue;
         let plan = catalogue.plan(&self.plan).ok_or_else(|| {
             let known: Vec<&str> = catalogue.plans().iter().map(|plan| plan.id.as_str()).collect();
-            EngineError::invalid("plan", format!("{:?} is not a plan; there are {}", self.plan, known.join(", ")))
+            EngineError::invalid(
+                "plan",
+                format!("{:?} is not a plan; there are {}", self.plan, known.join(", ")),
+            )
         })?;
-        let price = catalogue.crypto_price(plan.id.as_str(), self.interval).ok_or_else(|| {
-            let period = self.interval.as_str();
-            EngineError::invalid("plan", format!("{} is not sold on-chain by the {period}", plan.id))
-        })?;
-        Ok((Product::Plan { plan: plan.id.clone(), interval: self.interval }, price.to_owned()))
+        let price = catalogue
+            .crypto_price(plan.id.as_str(), self.interval)
+            .ok_or_else(|| {
+                let period = self.interval.as_str();
+                EngineError::invalid(
+                    "plan",
+                    format!("{} is not sold on-chain by the {period}", plan.id),
+                )
+            })?;
+        Ok((
+            Product::Plan {
+                plan: plan.id.clone(),
+                interval: self.interval,
+            },
+            price.to_owned(),
+        ))
     }
 
     fn chain<'e>(&self, work: &Work<'e>) -> Result<&'e config::Chain, EngineError> {
         let sells = |chain: &&config::Chain| chain.treasury.is_some() && !chain.tokens.is_empty();
         let selling: Vec<&config::Chain> = work.engine.settings.chains.iter().filter(sells).collect();
-        let known = || selling.iter().map(|chain| chain.id.to_string()).collect::<Vec<_>>().join(", ");
+        let known = || {
+            selling
+                .iter()
+                .map(|chain| chain.id.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match self.chain {
-            Some(id) => selling.iter().find(|chain| chain.id == id).copied().ok_or_else(|| {
-                EngineError::invalid("chainId", format!("{id} accepts no payments; these do: {}", known()))
-            }),
+            Some(id) => selling
+                .iter()
+                .find(|chain| chain.id == id)
+                .copied()
+                .ok_or_else(|| {
+                    EngineError::invalid(
+                        "chainId",
+                        format!("{id} accepts no payments; these do: {}", known()),
+                    )
+                }),
             None => match selling.as_slice() {
                 [chain] => Ok(chain),
                 [] => Err(EngineError::invalid("chainId", "no chain accepts payments")),
-                _ => Err(EngineError::invalid("chainId", format!("must be one of {}", known()))),
+                _ => Err(EngineError::invalid(
+                    "chainId",
+                    format!("must be one of {}", known()),
+                )),
             },
         }
     }
 
     fn token<'e>(&self, chain: &'e config::Chain) -> Result<&'e Token, EngineError> {
-        let known = || chain.tokens.iter().map(|token| token.symbol.as_str()).collect::<Vec<_>>().join(", ");
+        let known = || {
+            chain
+                .tokens
+                .iter()
+                .map(|token| token.symbol.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let Some(name) = &self.token else {
             return match chain.tokens.as_slice() {
                 [token] => Ok(token),
-                _ => Err(EngineError::invalid("token", format!("must be one of {}", known()))),
+                _ => Err(EngineError::invalid(
+                    "token",
+                    format!("must be one of {}", known()),
+                )),
             };
         };
         let address = name.parse::<alloy::primitives::Address>().ok();
-        let named = |token: &&Token| Some(token.address) == address || token.symbol.eq_ignore_ascii_case(name);
+        let named =
+            |token: &&Token| Some(token.address) == address || token.symbol.eq_ignore_ascii_case(name);
         chain.tokens.iter().find(named).ok_or_else(|| {
-            let problem = format!("{name:?} is not accepted on chain {}; these are: {}", chain.id, known());
+            let problem = format!(
+                "{name:?} is not accepted on chain {}; these are: {}",
+                chain.id,
+                known()
+            );
             EngineError::invalid("token", problem)
         })
     }
@@ -138,7 +189,9 @@ impl CreateCharge {
         token: &Token,
         (product, price): (Product, Amount),
     ) -> Result<Charge, EngineError> {
-        let treasury = chain.treasury.ok_or_else(|| EngineError::unknown_chain(chain.id))?;
+        let treasury = chain
+            .treasury
+            .ok_or_else(|| EngineError::unknown_chain(chain.id))?;
         let payments = &work.engine.settings.payments;
         let expires_at = work.now.saturating_add(millis(payments.charge_ttl));
         let mut terms = ChargeTerms {
@@ -168,8 +221,10 @@ impl CreateCharge {
         work.tx.insert_charge(&charge).await?;
         let resource = format!("charge:{}", charge.terms.id);
         let view = json!(ChargeView::new(work.engine, &charge, &[], None));
-        work.audit("charge.create", resource.clone(), (None, Some(view.clone()))).await?;
-        work.owe("charge.created", resource, 1, json!({"charge": view})).await?;
+        work.audit("charge.create", resource.clone(), (None, Some(view.clone())))
+            .await?;
+        work.owe("charge.created", resource, 1, json!({"charge": view}))
+            .await?;
         Ok(charge)
     }
 }
@@ -179,7 +234,11 @@ fn millis(duration: Duration) -> Millis {
 }
 
 /// Makes the amount due one that no other charge may be asked for.
-async fn lease_amount(work: &mut Work<'_>, terms: &mut ChargeTerms, pool: SuffixPool) -> Result<(), EngineError> {
+async fn lease_amount(
+    work: &mut Work<'_>,
+    terms: &mut ChargeTerms,
+    pool: SuffixPool,
+) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
     let taken = store::pool_usage(work.tx.conn(), place, terms.price, work.now).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
@@ -190,12 +249,17 @@ async fn lease_amount(work: &mut Work<'_>, terms: &mut ChargeTerms, pool: Suffix
             problem: "too many open charges for this price; try again when some have closed".to_owned(),
         });
     }
-    let times = (terms.created_at - CLOCK_SKEW_MS, terms.grace_until.saturating_add(REST_MS));
+    let times = (
+        terms.created_at - CLOCK_SKEW_MS,
+        terms.grace_until.saturating_add(REST_MS),
+    );
     for _ in 0..AMOUNT_TRIES {
         let mut bytes = [0_u8; 8];
         getrandom::fill(&mut bytes).map_err(|_| EngineError::NoRandomness)?;
         let suffix = 1 + u64::from_be_bytes(bytes) % pool.count;
-        terms.due = terms.price.saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
+        terms.due = terms
+            .price
+            .saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
         if work.tx.lease_amount(terms, times, work.now).await? {
             return Ok(());
         }
@@ -228,7 +292,10 @@ impl Command for CancelCharge {
         let charge = store::charge(work.tx.conn(), &self.id).await?;
         let charge = charge.filter(|charge| charge.terms.tenant == self.tenant);
         let mut charge = charge.ok_or(EngineError::NotFound("charge"))?;
-        let cancellable = matches!(charge.state, ChargeState::Open | ChargeState::Expired | ChargeState::Cancelled);
+        let cancellable = matches!(
+            charge.state,
+            ChargeState::Open | ChargeState::Expired | ChargeState::Cancelled
+        );
         if !cancellable {
             return Err(EngineError::Conflict {
                 code: "CHARGE_NOT_OPEN",
@@ -240,7 +307,9 @@ impl Command for CancelCharge {
             work.tx.update_charge(&charge).await?;
             settle_one(work, &charge).await?;
         }
-        let charge = store::charge(work.tx.conn(), &self.id).await?.ok_or(EngineError::NotFound("charge"))?;
+        let charge = store::charge(work.tx.conn(), &self.id)
+            .await?
+            .ok_or(EngineError::NotFound("charge"))?;
         Ok(ChargeView::new(work.engine, &charge, &[], None))
     }
 }
@@ -254,7 +323,10 @@ impl Command for ExpireCharges {
     type Output = usize;
 
     fn origin(&self) -> Origin {
-        Origin { actor: "clock".to_owned(), cause: "a deadline passed".to_owned() }
+        Origin {
+            actor: "clock".to_owned(),
+            cause: "a deadline passed".to_owned(),
+        }
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<usize, EngineError> {

@@ -56,7 +56,10 @@ pub enum EngineError {
 impl EngineError {
     /// A wrong field.
     pub(super) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field, problem: problem.into() }
+        Self::Invalid {
+            field,
+            problem: problem.into(),
+        }
     }
 
     /// A chain that the configuration does not name.

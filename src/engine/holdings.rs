@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, U256};
 
+use super::EngineError;
 use super::answers::Change;
 use super::chain::window;
 use super::work::{Command, Origin, Work};
-use super::EngineError;
 use crate::domain::{BlockRef, ChainId, ProvenBlock, Transfer};
 use crate::ledger;
 use crate::store::{self, BalanceRow, Movement, Watch};
@@ -27,9 +27,21 @@ pub(super) struct Moves {
 
 impl Moves {
     /// The watches come from memory, which only commands in this chain's order change.
-    pub(super) async fn load(work: &mut Work<'_>, chain: ChainId) -> Result<Self, EngineError> {
-        let watches = work.engine.answers.watches(chain).into_iter().map(|watch| (watch.contract, watch)).collect();
-        Ok(Self { chain, watches, changed_watches: Vec::new(), deltas: HashMap::new(), unkept: Vec::new() })
+    pub(super) fn load(work: &Work<'_>, chain: ChainId) -> Self {
+        let watches = work
+            .engine
+            .answers
+            .watches(chain)
+            .into_iter()
+            .map(|watch| (watch.contract, watch))
+            .collect();
+        Self {
+            chain,
+            watches,
+            changed_watches: Vec::new(),
+            deltas: HashMap::new(),
+            unkept: Vec::new(),
+        }
     }
 
     /// Takes note of a block's movements of contracts that the live blocks bring.
@@ -42,7 +54,9 @@ impl Moves {
         let number = block.header.number;
         let live = |transfer: &Transfer| {
             let watch = self.watches.get(&transfer.contract);
-            watch.and_then(|watch| watch.live_from).is_some_and(|live_from| number >= live_from)
+            watch
+                .and_then(|watch| watch.live_from)
+                .is_some_and(|live_from| number >= live_from)
         };
         let movements: Vec<Movement> = block
             .logs
@@ -72,18 +86,29 @@ impl Moves {
         let above = before.unwrap_or_default();
         let settled = store::movements_between(work.tx.conn(), self.chain, above, number).await?;
         let unkept = std::mem::take(&mut self.unkept);
-        settled.iter().chain(&unkept).for_each(|movement| self.apply(movement));
+        settled
+            .iter()
+            .chain(&unkept)
+            .for_each(|movement| self.apply(movement));
         Ok(())
     }
 
     fn apply(&mut self, movement: &Movement) {
         self.add(movement.contract, movement.recipient, movement.quantity);
-        self.add(movement.contract, movement.sender, movement.quantity.wrapping_neg());
+        self.add(
+            movement.contract,
+            movement.sender,
+            movement.quantity.wrapping_neg(),
+        );
     }
 
     /// Takes a settled movement back.
     pub(super) fn undo(&mut self, movement: &Movement) {
-        self.add(movement.contract, movement.recipient, movement.quantity.wrapping_neg());
+        self.add(
+            movement.contract,
+            movement.recipient,
+            movement.quantity.wrapping_neg(),
+        );
         self.add(movement.contract, movement.sender, movement.quantity);
     }
 
@@ -122,8 +147,15 @@ impl Moves {
     }
 
     /// Writes what changed; returns it for publication.
-    pub(super) async fn store(self, work: &mut Work<'_>) -> Result<(Vec<BalanceRow>, Vec<Watch>), EngineError> {
-        let deltas: Vec<_> = self.deltas.into_iter().filter(|(_, delta)| !delta.is_zero()).collect();
+    pub(super) async fn store(
+        self,
+        work: &mut Work<'_>,
+    ) -> Result<(Vec<BalanceRow>, Vec<Watch>), EngineError> {
+        let deltas: Vec<_> = self
+            .deltas
+            .into_iter()
+            .filter(|(_, delta)| !delta.is_zero())
+            .collect();
         let holders: Vec<(Address, Address)> = deltas.iter().map(|(holder, _)| *holder).collect();
         let before = work.engine.answers.folded(self.chain, &holders);
         let row = |(((contract, holder), delta), before): (&((Address, Address), U256), U256)| BalanceRow {
@@ -172,7 +204,10 @@ impl Command for ActivateWatches {
     type Output = ();
 
     fn origin(&self) -> Origin {
-        Origin { actor: format!("chain:{}", self.chain), cause: "watch".to_owned() }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "watch".to_owned(),
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -183,23 +218,36 @@ impl Command for ActivateWatches {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        let stored = store::chain_row(work.tx.conn(), self.chain).await?.ok_or(EngineError::NotFound("chain"))?;
+        let stored = store::chain_row(work.tx.conn(), self.chain)
+            .await?
+            .ok_or(EngineError::NotFound("chain"))?;
         if stored.heights.read != self.read {
             return Err(EngineError::NotLinked(self.chain));
         }
         let first = self.read.map_or(stored.start_number, |read| read.number + 1);
-        let mut moves = Moves::load(work, self.chain).await?;
+        let mut moves = Moves::load(work, self.chain);
         for contract in &self.contracts {
-            let Some(watch) = moves.watches.get(contract).copied() else { continue };
+            let Some(watch) = moves.watches.get(contract).copied() else {
+                continue;
+            };
             if watch.live_from.is_some() {
                 continue;
             }
             let begins_later = watch.from_number >= first;
             let live_parent = self.read.filter(|_| !begins_later).map(|read| read.hash);
-            moves.put_watch(Watch { live_from: Some(first.max(watch.from_number)), live_parent, ..watch });
+            moves.put_watch(Watch {
+                live_from: Some(first.max(watch.from_number)),
+                live_parent,
+                ..watch
+            });
         }
         let (balances, watches) = moves.store(work).await?;
-        work.publish(Change::Chain { chain: self.chain, heights: None, balances, watches });
+        work.publish(Change::Chain {
+            chain: self.chain,
+            heights: None,
+            balances,
+            watches,
+        });
         Ok(())
     }
 }
@@ -219,7 +267,10 @@ impl Command for RestartHistory {
     type Output = ();
 
     fn origin(&self) -> Origin {
-        Origin { actor: format!("chain:{}", self.chain), cause: "its history was of another chain".to_owned() }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "its history was of another chain".to_owned(),
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -231,10 +282,18 @@ impl Command for RestartHistory {
             return Err(EngineError::LeaseLost(self.chain));
         }
         work.tx.restart_watch(self.chain, self.contract).await?;
-        work.audit("watch.restart", format!("{}:{}", self.chain.caip2(), self.contract), (None, None)).await?;
+        work.audit(
+            "watch.restart",
+            format!("{}:{}", self.chain.caip2(), self.contract),
+            (None, None),
+        )
+        .await?;
         let watches = store::watches(work.tx.conn(), self.chain).await?;
         let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
-        work.publish(Change::WatchRestarted(self.chain, watch.ok_or(EngineError::NotFound("watch"))?));
+        work.publish(Change::WatchRestarted(
+            self.chain,
+            watch.ok_or(EngineError::NotFound("watch"))?,
+        ));
         work.published.watches_changed = true;
         Ok(())
     }
@@ -257,7 +316,10 @@ impl Command for FoldHistory {
     type Output = Watch;
 
     fn origin(&self) -> Origin {
-        Origin { actor: format!("chain:{}", self.chain), cause: "history".to_owned() }
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "history".to_owned(),
+        }
     }
 
     fn chain(&self) -> Option<ChainId> {
@@ -268,9 +330,17 @@ impl Command for FoldHistory {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        let mut moves = Moves::load(work, self.chain).await?;
-        let watch = moves.watches.get(&self.contract).copied().ok_or(EngineError::NotFound("watch"))?;
-        let answer = work.engine.answers.chain(self.chain).ok_or_else(|| EngineError::unknown_chain(self.chain))?;
+        let mut moves = Moves::load(work, self.chain);
+        let watch = moves
+            .watches
+            .get(&self.contract)
+            .copied()
+            .ok_or(EngineError::NotFound("watch"))?;
+        let answer = work
+            .engine
+            .answers
+            .chain(self.chain)
+            .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let settled = answer.heights.settled.ok_or(EngineError::NotLinked(self.chain))?;
         let last = self.check(&watch, settled)?;
         let floor = answer.heights.read.map_or(0, |read| read.number);
@@ -287,10 +357,19 @@ impl Command for FoldHistory {
             }
         }
         work.tx.insert_movements(self.chain, &kept).await?;
-        let watch = Watch { next_number: last.number + 1, next_parent: Some(last.hash), ..watch };
+        let watch = Watch {
+            next_number: last.number + 1,
+            next_parent: Some(last.hash),
+            ..watch
+        };
         moves.put_watch(watch);
         let (balances, watches) = moves.store(work).await?;
-        work.publish(Change::Chain { chain: self.chain, heights: None, balances, watches });
+        work.publish(Change::Chain {
+            chain: self.chain,
+            heights: None,
+            balances,
+            watches,
+        });
         Ok(watch)
     }
 }
@@ -299,18 +378,19 @@ impl FoldHistory {
     /// The stretch begins where history stands, is linked, settled, and below the live blocks. Returns its last block.
     fn check(&self, watch: &Watch, settled: BlockRef) -> Result<BlockRef, EngineError> {
         let not_linked = EngineError::NotLinked(self.chain);
-        let mut number = watch.next_number;
         let mut parent: Option<B256> = watch.next_parent;
         let mut last = None;
-        for ProvenBlock { header, .. } in &self.blocks {
+        for (number, ProvenBlock { header, .. }) in (watch.next_number..).zip(&self.blocks) {
             if header.number != number || parent.is_some_and(|parent| parent != header.parent_hash) {
                 return Err(not_linked);
             }
-            number += 1;
             parent = Some(header.hash);
             last = Some(header.block());
         }
-        let bound = watch.live_from.map_or(0, |live_from| live_from.saturating_sub(1)).min(settled.number);
+        let bound = watch
+            .live_from
+            .map_or(0, |live_from| live_from.saturating_sub(1))
+            .min(settled.number);
         let last = last.filter(|last| last.number <= bound).ok_or(not_linked)?;
         let reaches_live = watch.live_from == Some(last.number + 1);
         if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::work::Work;
 use super::EngineError;
+use super::work::Work;
 use crate::store::{self, Remembered};
 
 /// How long an answer is remembered, in milliseconds: a day.
@@ -24,7 +24,11 @@ impl Idempotency {
     /// The key of a request with this body.
     #[must_use]
     pub fn new(scope: String, key: String, body: &[u8]) -> Self {
-        Self { scope, key, fingerprint: Sha256::digest(body).into() }
+        Self {
+            scope,
+            key,
+            fingerprint: Sha256::digest(body).into(),
+        }
     }
 }
 
@@ -42,12 +46,22 @@ pub(super) async fn recall(
     work: &mut Work<'_>,
     idempotency: Option<&Idempotency>,
 ) -> Result<Option<Idempotent>, EngineError> {
-    let Some(Idempotency { scope, key, fingerprint }) = idempotency else { return Ok(None) };
+    let Some(Idempotency {
+        scope,
+        key,
+        fingerprint,
+    }) = idempotency
+    else {
+        return Ok(None);
+    };
     match store::remembered_answer(work.tx.conn(), scope, key).await? {
         None => Ok(None),
         Some(known) if known.fingerprint == fingerprint => {
             let answer = serde_json::from_str(&known.answer).unwrap_or_default();
-            Ok(Some(Idempotent { answer, replayed: true }))
+            Ok(Some(Idempotent {
+                answer,
+                replayed: true,
+            }))
         }
         Some(_) => Err(EngineError::KeyReused),
     }
@@ -59,10 +73,21 @@ pub(super) async fn remember(
     idempotency: Option<&Idempotency>,
     answer: serde_json::Value,
 ) -> Result<Idempotent, EngineError> {
-    if let Some(Idempotency { scope, key, fingerprint }) = idempotency {
-        let remembered = Remembered { fingerprint: fingerprint.to_vec(), answer: answer.to_string() };
+    if let Some(Idempotency {
+        scope,
+        key,
+        fingerprint,
+    }) = idempotency
+    {
+        let remembered = Remembered {
+            fingerprint: fingerprint.to_vec(),
+            answer: answer.to_string(),
+        };
         let times = (work.now, work.now - REMEMBERED_FOR_MS);
         work.tx.remember_answer((scope, key), &remembered, times).await?;
     }
-    Ok(Idempotent { answer, replayed: false })
+    Ok(Idempotent {
+        answer,
+        replayed: false,
+    })
 }

@@ -29,8 +29,7 @@ use tokio::sync::Notify;
 use crate::billing::Catalogue;
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::{ChainId, Token};
-use crate::ledger::AcceptedMoney;
+use crate::domain::ChainId;
 use crate::store::{Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
@@ -38,16 +37,18 @@ pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
 pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
-pub use deliveries::DeliveryOutcome;
+pub use deliveries::RecordDelivery;
 pub use error::EngineError;
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
-pub use inbox::{ApplyInbox, InboxOutcome, ReceiveEvent};
+pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
+pub use read::{GateAnswer, TenantView};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 
 use answers::Answers;
+use callers::KeyRing;
 
 /// How often a transaction that lost a race is run again.
 const MAX_ATTEMPTS: u32 = 10;
@@ -78,6 +79,7 @@ struct Inner {
     catalogue: Catalogue,
     clock: Clock,
     answers: Answers,
+    keys: KeyRing,
     chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
     inbox_ready: Notify,
     outbox_ready: Notify,
@@ -97,19 +99,25 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let chains: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
         let answers = Answers::load(&store, &chains).await?;
-        let chain_locks = chains.into_iter().map(|chain| (chain, tokio::sync::Mutex::new(()))).collect();
+        let chain_locks = chains
+            .into_iter()
+            .map(|chain| (chain, tokio::sync::Mutex::new(())))
+            .collect();
         let inner = Inner {
             store,
             settings,
             catalogue,
             clock,
             answers,
+            keys: KeyRing::default(),
             chain_locks,
             inbox_ready: Notify::new(),
             outbox_ready: Notify::new(),
             watches_changed: Notify::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Runs a command to its end, even when the caller goes away.
@@ -188,24 +196,28 @@ impl Engine {
 /// Full jitter over a window that doubles: racing transactions spread out instead of racing again.
 fn pause_before(attempt: u32) -> Duration {
     let mut byte = [0_u8; 1];
-    let share = if getrandom::fill(&mut byte).is_ok() { u64::from(byte[0]) } else { 128 };
+    let share = if getrandom::fill(&mut byte).is_ok() {
+        u64::from(byte[0])
+    } else {
+        128
+    };
     Duration::from_micros((2_000 << attempt.min(7)) * share / 255)
 }
 
 impl Inner {
     fn chain_lock(&self, chain: ChainId) -> Result<&tokio::sync::Mutex<()>, EngineError> {
-        self.chain_locks.get(&chain).ok_or_else(|| EngineError::unknown_chain(chain))
+        self.chain_locks
+            .get(&chain)
+            .ok_or_else(|| EngineError::unknown_chain(chain))
     }
 
     fn chain(&self, chain: ChainId) -> Result<&config::Chain, EngineError> {
-        let found = self.settings.chains.iter().find(|candidate| candidate.id == chain);
+        let found = self
+            .settings
+            .chains
+            .iter()
+            .find(|candidate| candidate.id == chain);
         found.ok_or_else(|| EngineError::unknown_chain(chain))
-    }
-
-    /// What counts as money on a chain, where anything does.
-    fn money(&self, chain: &config::Chain) -> Option<AcceptedMoney> {
-        let tokens: Vec<Token> = chain.tokens.clone();
-        chain.treasury.map(|treasury| AcceptedMoney { treasury, tokens })
     }
 
     fn publish(&self, published: work::Published) {
@@ -236,5 +248,10 @@ fn random_id(prefix: &str) -> Result<String, EngineError> {
 
 /// An id that was just made is within every bound of its type.
 fn parse_own<T: std::str::FromStr>(text: &str) -> Result<T, EngineError> {
-    text.parse().map_err(|_| EngineError::Store(StoreError::Corrupt { column: "id", expected: "an id of ours" }))
+    text.parse().map_err(|_| {
+        EngineError::Store(StoreError::Corrupt {
+            column: "id",
+            expected: "an id of ours",
+        })
+    })
 }

@@ -8,9 +8,7 @@ use super::EngineError;
 pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
-use crate::domain::{
-    Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId,
-};
+use crate::domain::{Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId};
 use crate::ledger::{self, Candidates, ChargeClock, Match, Standing};
 use crate::store;
 
@@ -43,7 +41,10 @@ pub(super) async fn candidates(
         [link] => store::open_charges_of_tenant(conn, &link.tenant, &link.user, place, at).await?,
         _ => Vec::new(),
     };
-    Ok(Candidates { exact_amount, payer_wallet })
+    Ok(Candidates {
+        exact_amount,
+        payer_wallet,
+    })
 }
 
 /// Folds each charge anew; writes what changed, and what follows for its tenant.
@@ -54,13 +55,18 @@ pub(super) async fn settle_charges(
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
     for id in touched {
-        let Some(before) = store::charge(work.tx.conn(), id).await? else { continue };
+        let Some(before) = store::charge(work.tx.conn(), id).await? else {
+            continue;
+        };
         let payments = store::payments_of_charge(work.tx.conn(), id).await?;
         let chain = work.engine.chain(before.terms.chain)?;
         // A token that is no longer accepted keeps its charges exact: no tolerance.
         let token = chain.token(before.terms.token);
         let tolerance = token.map(|token| work.engine.settings.payments.tolerance(before.terms.due, token));
-        let clock = ChargeClock { now: work.now, settled_time_ms };
+        let clock = ChargeClock {
+            now: work.now,
+            settled_time_ms,
+        };
         let standing = ledger::standing(&before, &payments, tolerance.unwrap_or_default(), clock);
         let after = apply(&before, standing);
         if after.paid_at != before.paid_at {
@@ -78,8 +84,19 @@ pub(super) async fn settle_charges(
 
 /// The charge with its new standing; its sequence grows only if anything changed.
 fn apply(before: &Charge, standing: Standing) -> Charge {
-    let Standing { state, flags, totals, paid_at } = standing;
-    let mut after = Charge { state, flags, totals, paid_at, ..before.clone() };
+    let Standing {
+        state,
+        flags,
+        totals,
+        paid_at,
+    } = standing;
+    let mut after = Charge {
+        state,
+        flags,
+        totals,
+        paid_at,
+        ..before.clone()
+    };
     if after != *before {
         after.sequence += 1;
     }
@@ -96,7 +113,12 @@ async fn write(
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.engine, before, &[], None));
     let after_json = json!(ChargeView::new(work.engine, after, &[], None));
-    work.audit("charge.settle", resource.clone(), (Some(before_json), Some(after_json.clone()))).await?;
+    work.audit(
+        "charge.settle",
+        resource.clone(),
+        (Some(before_json), Some(after_json.clone())),
+    )
+    .await?;
     let evidence: Vec<Value> = payments.iter().map(super::chain::evidence).collect();
     for kind in events(before, after) {
         let data = json!({"charge": after_json, "payments": evidence});

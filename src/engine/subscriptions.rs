@@ -31,7 +31,9 @@ pub(super) async fn refold_crypto(work: &mut Work<'_>, tenant: &TenantId) -> Res
         }
     }
     let known = store::sources(work.tx.conn(), Some(tenant)).await?;
-    let known = known.into_iter().filter(|source| source.provider == Provider::Crypto);
+    let known = known
+        .into_iter()
+        .filter(|source| source.provider == Provider::Crypto);
     for source in known {
         // A plan that nothing pays for any more is folded too, to nothing.
         paid.entry(source.plan).or_default();
@@ -52,8 +54,15 @@ fn crypto_source(work: &Work<'_>, tenant: &TenantId, plan: &PlanId, payments: &[
         provider_ref: crypto_ref(tenant, plan),
         tenant: tenant.clone(),
         plan: plan.clone(),
-        interval: payments.iter().max_by_key(|paid| paid.at).map(|paid| paid.interval),
-        state: if ended { SourceState::Ended } else { SourceState::Active },
+        interval: payments
+            .iter()
+            .max_by_key(|paid| paid.at)
+            .map(|paid| paid.interval),
+        state: if ended {
+            SourceState::Ended
+        } else {
+            SourceState::Active
+        },
         period_start: period.map(|period| period.start),
         period_end: period.map(|period| period.end),
         scheduled_end: None,
@@ -74,29 +83,32 @@ pub(super) async fn put_source(work: &mut Work<'_>, after: Source) -> Result<(),
     let subject = format!("source:{}:{}", after.provider.as_str(), after.provider_ref);
     let after_json = json!(SourceView::from(&after));
     let before_json = before.as_ref().map(|before| json!(SourceView::from(before)));
-    work.audit("source.put", subject, (before_json, Some(after_json.clone()))).await?;
-    if let Some(kind) = subscription_event(before.as_ref(), &after) {
-        let sequence = work.now;
-        let data = json!({"tenantId": after.tenant, "subscription": after_json});
-        work.owe(kind, format!("tenant:{}", after.tenant), sequence, data).await?;
-    }
-    Ok(())
+    work.audit("source.put", subject, (before_json, Some(after_json.clone())))
+        .await?;
+    let kind = subscription_event(before.as_ref(), &after);
+    let data = json!({"tenantId": after.tenant, "subscription": after_json});
+    // Sources have no count of their own; the resource keeps them in order, and the time tells them apart.
+    let sequence = work.now;
+    work.owe(kind, format!("tenant:{}", after.tenant), sequence, data)
+        .await
 }
 
 /// What a change of a source is called.
-fn subscription_event(before: Option<&Source>, after: &Source) -> Option<&'static str> {
+fn subscription_event(before: Option<&Source>, after: &Source) -> &'static str {
     let lives = |source: &Source| matches!(source.state, SourceState::Active | SourceState::Trialing);
     let was_live = before.is_some_and(lives);
     match after.state {
-        SourceState::Active | SourceState::Trialing if !was_live => Some("subscription.activated"),
+        SourceState::Active | SourceState::Trialing if !was_live => "subscription.activated",
         SourceState::Active if before.is_some_and(|before| before.period_end < after.period_end) => {
-            Some("subscription.renewed")
+            "subscription.renewed"
         }
-        state if before.is_some_and(|before| before.state == state) => Some("subscription.changed"),
-        SourceState::PastDue => Some("subscription.past_due"),
-        SourceState::Restricted => Some("subscription.restricted"),
-        SourceState::Ended if before.is_some() => Some("subscription.ended"),
-        _ => Some("subscription.changed"),
+        state if before.is_some_and(|before| before.state == state) => "subscription.changed",
+        SourceState::PastDue => "subscription.past_due",
+        SourceState::Restricted => "subscription.restricted",
+        SourceState::Ended => "subscription.ended",
+        SourceState::Pending | SourceState::Trialing | SourceState::Active | SourceState::Paused => {
+            "subscription.changed"
+        }
     }
 }
 
@@ -116,7 +128,12 @@ pub(super) async fn refold(work: &mut Work<'_>, tenant: &TenantId) -> Result<(),
         let subject = format!("tenant:{tenant}");
         let view = |entitlement: &Entitlement| json!(EntitlementView::from(entitlement));
         let (before_json, after_json) = (before.map(view), view(&after));
-        work.audit("entitlement.fold", subject.clone(), (before_json.clone(), Some(after_json.clone()))).await?;
+        work.audit(
+            "entitlement.fold",
+            subject.clone(),
+            (before_json.clone(), Some(after_json.clone())),
+        )
+        .await?;
         let default = billing::fold(&[], &work.engine.catalogue, work.now);
         let before = before.unwrap_or(&default);
         if (&before.plan, before.access) != (&after.plan, after.access) {
@@ -124,7 +141,11 @@ pub(super) async fn refold(work: &mut Work<'_>, tenant: &TenantId) -> Result<(),
             work.owe("entitlement.changed", subject, sequence, data).await?;
         }
     }
-    let answer = TenantAnswer { sources, entitlement: after, sequence };
+    let answer = TenantAnswer {
+        sources,
+        entitlement: after,
+        sequence,
+    };
     work.publish(Change::Tenant(tenant.clone(), Box::new(answer)));
     Ok(())
 }
@@ -138,7 +159,10 @@ impl Command for RefoldDue {
     type Output = usize;
 
     fn origin(&self) -> Origin {
-        Origin { actor: "clock".to_owned(), cause: "a period ended".to_owned() }
+        Origin {
+            actor: "clock".to_owned(),
+            cause: "a period ended".to_owned(),
+        }
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<usize, EngineError> {

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::Inner;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis, Payment,
-    PaymentState, Product, Provider, Source, SourceState,
+    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis,
+    Payment, PaymentState, Product, Provider, Source, SourceState,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -29,7 +29,11 @@ pub struct AmountView {
 
 impl AmountView {
     fn new(amount: Amount, decimals: u8) -> Self {
-        Self { amount: amount.to_units(decimals), base_units: amount.to_string(), decimals }
+        Self {
+            amount: amount.to_units(decimals),
+            base_units: amount.to_string(),
+            decimals,
+        }
     }
 }
 
@@ -105,14 +109,21 @@ impl ChargeView {
     /// `payments` are those allocated to it; `read` is the height up to which the chain is read.
     pub(super) fn new(engine: &Inner, charge: &Charge, payments: &[Payment], read: Option<u64>) -> Self {
         let terms = &charge.terms;
-        let chain = engine.settings.chains.iter().find(|chain| chain.id == terms.chain);
+        let chain = engine
+            .settings
+            .chains
+            .iter()
+            .find(|chain| chain.id == terms.chain);
         let token = chain.and_then(|chain| chain.token(terms.token));
         let decimals = token.map_or(0, |token| token.decimals);
         let symbol = token.map_or_else(String::new, |token| token.symbol.clone());
         let Product::Plan { plan, interval } = &terms.product;
         let amount = |amount| AmountView::new(amount, decimals);
         let due = amount(terms.due);
-        let newest = payments.iter().rev().find(|payment| payment.state != PaymentState::Orphaned);
+        let newest = payments
+            .iter()
+            .rev()
+            .find(|payment| payment.state != PaymentState::Orphaned);
         let depth = |payment: &Payment| read.map(|read| (read + 1).saturating_sub(payment.block.number));
         let token_address = terms.token.to_checksum(None);
         let treasury = terms.treasury.to_checksum(None);
@@ -135,7 +146,11 @@ impl ChargeView {
                 "Send exactly {} {symbol} (token {token_address}) on {chain_name} (chain {}) to {treasury}",
                 due.amount, terms.chain
             ),
-            token: TokenView { address: token_address, symbol, decimals },
+            token: TokenView {
+                address: token_address,
+                symbol,
+                decimals,
+            },
             treasury,
             remaining: amount(terms.due.saturating_sub(charge.totals.seen)),
             due,

@@ -57,7 +57,13 @@ pub struct Work<'e> {
 
 impl<'e> Work<'e> {
     pub(super) fn begin(engine: &'e Inner, tx: WriteTx, origin: Origin) -> Self {
-        Self { engine, tx, now: engine.clock.now_ms(), published: Published::default(), origin }
+        Self {
+            engine,
+            tx,
+            now: engine.clock.now_ms(),
+            published: Published::default(),
+            origin,
+        }
     }
 
     /// Brings an answer in memory up to date once this is durable.
@@ -97,8 +103,16 @@ impl<'e> Work<'e> {
             "sequence": sequence,
             "data": data,
         });
-        let event = Event { id: random_id("evt_")?, kind, resource, sequence, body: body.to_string() };
-        self.tx.insert_event(&event, &self.engine.settings.webhooks, self.now).await?;
+        let event = Event {
+            id: random_id("evt_")?,
+            kind,
+            resource,
+            sequence,
+            body: body.to_string(),
+        };
+        self.tx
+            .insert_event(&event, &self.engine.settings.webhooks, self.now)
+            .await?;
         self.published.owes_events = true;
         Ok(())
     }

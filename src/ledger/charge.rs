@@ -41,8 +41,14 @@ pub struct SuffixPool {
 pub fn suffix_pool(decimals: u8) -> SuffixPool {
     match u32::from(decimals) {
         0..=2 => SuffixPool { count: 0, step: 1 },
-        decimals @ 3..=6 => SuffixPool { count: 10_u64.pow(decimals - 2) - 1, step: 1 },
-        decimals => SuffixPool { count: 9_999, step: 10_u64.saturating_pow(decimals - 6) },
+        decimals @ 3..=6 => SuffixPool {
+            count: 10_u64.pow(decimals - 2) - 1,
+            step: 1,
+        },
+        decimals => SuffixPool {
+            count: 9_999,
+            step: 10_u64.saturating_pow(decimals - 6),
+        },
     }
 }
 
@@ -314,9 +320,24 @@ mod tests {
     fn unique_amounts_stay_below_a_hundredth_of_a_unit() {
         for decimals in 0..=18 {
             let pool = suffix_pool(decimals);
-            assert!(pool.count * pool.step < 10_u64.pow(u32::from(decimals.max(2)) - 2).max(1), "{decimals}");
+            assert!(
+                pool.count * pool.step < 10_u64.pow(u32::from(decimals.max(2)) - 2).max(1),
+                "{decimals}"
+            );
         }
-        assert_eq!(suffix_pool(6), SuffixPool { count: 9_999, step: 1 });
-        assert_eq!(suffix_pool(18), SuffixPool { count: 9_999, step: 1_000_000_000_000 });
+        assert_eq!(
+            suffix_pool(6),
+            SuffixPool {
+                count: 9_999,
+                step: 1
+            }
+        );
+        assert_eq!(
+            suffix_pool(18),
+            SuffixPool {
+                count: 9_999,
+                step: 1_000_000_000_000
+            }
+        );
     }
 }

@@ -77,7 +77,10 @@ pub async fn chain_rows(conn: &mut AnyConnection) -> Result<Vec<ChainRow>, Store
 
 fn kept_from(row: &AnyRow) -> Result<KeptHeader, StoreError> {
     Ok(KeptHeader {
-        block: BlockRef { number: row.unsigned("number")?, hash: row.hash("hash")? },
+        block: BlockRef {
+            number: row.unsigned("number")?,
+            hash: row.hash("hash")?,
+        },
         parent_hash: row.hash("parent_hash")?,
         time_ms: row.int("time")?,
     })
@@ -92,11 +95,12 @@ pub async fn header_at(
     chain: ChainId,
     number: u64,
 ) -> Result<Option<KeptHeader>, StoreError> {
-    let row = sqlx::query("select number, hash, parent_hash, time from header where chain = $1 and number = $2")
-        .bind(int(chain.0))
-        .bind(int(number))
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        sqlx::query("select number, hash, parent_hash, time from header where chain = $1 and number = $2")
+            .bind(int(chain.0))
+            .bind(int(number))
+            .fetch_optional(conn)
+            .await?;
     row.as_ref().map(kept_from).transpose()
 }
 

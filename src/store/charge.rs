@@ -171,12 +171,17 @@ pub async fn paid_charges(conn: &mut AnyConnection, tenant: &TenantId) -> Result
 ///
 /// # Errors
 /// The database fails.
-pub async fn tenants_charged_on(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<TenantId>, StoreError> {
+pub async fn tenants_charged_on(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+) -> Result<Vec<TenantId>, StoreError> {
     let rows = sqlx::query("select distinct tenant from charge where chain = $1 order by tenant")
         .bind(int(chain.0))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| row.parsed("tenant", "a tenant id")).collect()
+    rows.iter()
+        .map(|row| row.parsed("tenant", "a tenant id"))
+        .collect()
 }
 
 /// Charges whose deadline or grace has passed and which are not in an end state, oldest deadline first.

@@ -255,7 +255,11 @@ impl WriteTx {
             "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
              where chain = $1 and contract = $2",
         ] {
-            sqlx::query(statement).bind(int(chain.0)).bind(contract.to_vec()).execute(self.conn()).await?;
+            sqlx::query(statement)
+                .bind(int(chain.0))
+                .bind(contract.to_vec())
+                .execute(self.conn())
+                .await?;
         }
         Ok(())
     }

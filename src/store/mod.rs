@@ -28,8 +28,8 @@ pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{ChainRow, KeptHeader, chain_row, chain_rows, header_at, headers};
 pub use charge::{
-    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges, pool_usage,
-    tenants_charged_on,
+    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
+    pool_usage, tenants_charged_on,
 };
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};

@@ -1,0 +1,196 @@
+//! Events of providers: stored before they are answered, and applied later, once, in whatever order they come.
+
+use serde_json::{Value, json};
+
+use super::subscriptions::{put_source, refold};
+use super::work::{Command, Origin, Work};
+use super::{Engine, EngineError};
+use crate::domain::{Provider, TenantId};
+use crate::store::{self, InboxKey};
+use crate::stripe::{self, NoSource, Payload, PriceRef, Seen, StripeEvent, SubscriptionSnapshot};
+
+/// Events that are looked for at once.
+const BATCH: i64 = 100;
+
+/// Stores an event that a provider signed.
+#[derive(Debug, Clone)]
+pub struct ReceiveEvent {
+    /// Who sent it.
+    pub provider: Provider,
+    /// The provider's id of it.
+    pub event_id: String,
+    /// The provider's type.
+    pub kind: String,
+    /// The body, redacted.
+    pub body: Value,
+}
+
+impl Command for ReceiveEvent {
+    /// Whether it is new.
+    type Output = bool;
+
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: self.provider.as_str().to_owned(),
+            cause: self.event_id.clone(),
+        }
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<bool, EngineError> {
+        let key = InboxKey {
+            provider: self.provider,
+            event_id: self.event_id.clone(),
+        };
+        let now = work.now;
+        let is_new = work
+            .tx
+            .insert_inbox(&key, &self.kind, &self.body.to_string(), now)
+            .await?;
+        work.published.has_inbox = is_new;
+        Ok(is_new)
+    }
+}
+
+/// Applies one event of the inbox, with the mark that it is done.
+#[derive(Debug, Clone)]
+pub struct ApplyInbox {
+    /// Which.
+    pub key: InboxKey,
+}
+
+impl Command for ApplyInbox {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: self.key.provider.as_str().to_owned(),
+            cause: self.key.event_id.clone(),
+        }
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let event = store::inbox_event(work.tx.conn(), &self.key).await?;
+        let Some(event) = event.filter(|event| !event.done) else {
+            return Ok(());
+        };
+        let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+        let outcome = match StripeEvent::from_value(&body) {
+            Ok(event) => apply_stripe(work, &event).await?,
+            // It was signed, so it is Stripe's; a shape that we cannot read must be seen by a person, not tried again.
+            Err(error) => format!("attention: {error}"),
+        };
+        if outcome.starts_with("attention") {
+            metrics::counter!("tollgate_inbox_attention_total").increment(1);
+            tracing::warn!(event = %self.key.event_id, kind = %event.kind, %outcome, "a provider's event needs a person");
+        }
+        let now = work.now;
+        Ok(work.tx.finish_inbox(&self.key, &outcome, now).await?)
+    }
+}
+
+async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String, EngineError> {
+    let Payload::Subscription(_, snapshot) = &event.payload else {
+        return Ok("stored: its type changes nothing".to_owned());
+    };
+    if snapshot
+        .subject
+        .as_ref()
+        .is_some_and(|subject| subject.channel.is_some())
+    {
+        return Ok("attention: it buys a channel, and none is sold here".to_owned());
+    }
+    let Some(tenant) = subject_of(work, snapshot).await? else {
+        return Ok("attention: orphan: neither its metadata nor its customer names a tenant".to_owned());
+    };
+    if let Some(customer) = &snapshot.customer {
+        work.tx.put_customer(Provider::Stripe, customer, &tenant).await?;
+    }
+    let previous = store::source(work.tx.conn(), Provider::Stripe, &snapshot.id).await?;
+    let seen = Seen {
+        at: event.created,
+        version: stripe::version(event),
+    };
+    let catalogue = &work.engine.catalogue;
+    let plan_of = |price: &PriceRef| {
+        let by_key = price
+            .lookup_key
+            .as_deref()
+            .and_then(|key| catalogue.plan_for_stripe_price(key));
+        catalogue.plan_for_stripe_price(&price.id).or(by_key)
+    };
+    match stripe::to_source(snapshot, seen, &tenant, previous.as_ref(), plan_of) {
+        Ok(source) => {
+            let attention = source.attention.clone();
+            put_source(work, source).await?;
+            refold(work, &tenant).await?;
+            // A subscription that moved to another tenant leaves its former one with less.
+            if let Some(former) = previous
+                .map(|previous| previous.tenant)
+                .filter(|former| *former != tenant)
+            {
+                refold(work, &former).await?;
+            }
+            Ok(attention.map_or_else(
+                || "applied".to_owned(),
+                |attention| format!("attention: {attention}"),
+            ))
+        }
+        Err(NoSource::Stale) => Ok("passed over: a later state is known".to_owned()),
+        Err(error @ NoSource::UnknownPrice { .. }) => Ok(format!("attention: {error}")),
+    }
+}
+
+/// Whose subscription it is: its own metadata, else the tenant that its customer was seen with.
+async fn subject_of(
+    work: &mut Work<'_>,
+    snapshot: &SubscriptionSnapshot,
+) -> Result<Option<TenantId>, EngineError> {
+    if let Some(subject) = &snapshot.subject {
+        return Ok(Some(subject.id.clone()));
+    }
+    match &snapshot.customer {
+        Some(customer) => Ok(store::customer_tenant(work.tx.conn(), Provider::Stripe, customer).await?),
+        None => Ok(None),
+    }
+}
+
+/// Counts a failed try of an event, so that it does not hold up the others.
+#[derive(Debug, Clone)]
+pub struct GiveUpInbox {
+    /// Which.
+    pub key: InboxKey,
+    /// What went wrong.
+    pub problem: String,
+}
+
+impl Command for GiveUpInbox {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: self.key.provider.as_str().to_owned(),
+            cause: self.key.event_id.clone(),
+        }
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        work.tx.fail_inbox(&self.key, &self.problem).await?;
+        work.audit(
+            "inbox.fail",
+            format!("event:{}", self.key.event_id),
+            (None, Some(json!(self.problem))),
+        )
+        .await
+    }
+}
+
+impl Engine {
+    /// Events that wait to be applied, those that never failed first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn pending_inbox(&self) -> Result<Vec<InboxKey>, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        Ok(store::pending_inbox(&mut conn, BATCH).await?)
+    }
+}

@@ -1,0 +1,235 @@
+//! Answers. From memory wherever a chat message may wait for them; from the database where a person asks.
+
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+
+use super::answers::ChainAnswer;
+use super::view::{ChargeView, EntitlementView, SourceView};
+use super::{Engine, EngineError, settle};
+use crate::access;
+use crate::billing::{self, Check, CheckError, CheckOutcome};
+use crate::domain::{
+    AsOf, BlockRef, ChainId, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Gate, GateId, Level,
+    Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
+};
+use crate::ledger::{self, Match};
+use crate::store::{self, Watch};
+
+/// A gate's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateAnswer {
+    /// The outcome with its reasons.
+    pub decision: Decision,
+    /// The settled block of each chain that it rests on.
+    pub as_of: Vec<AsOf>,
+    /// The wallets whose balances were summed.
+    pub wallets: Vec<Address>,
+}
+
+/// What a tenant has, and from which sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantView {
+    /// What it has now.
+    pub entitlement: EntitlementView,
+    /// Its sources.
+    pub sources: Vec<SourceView>,
+    /// Counts its changes.
+    pub sequence: i64,
+}
+
+impl Engine {
+    /// What a tenant has at `now`, from memory. A tenant without sources has the default plan.
+    #[must_use]
+    pub fn entitlement(&self, tenant: &TenantId, now: Millis) -> Entitlement {
+        match self.inner.answers.tenant(tenant) {
+            Some(known) if known.entitlement.valid_until.is_none_or(|until| now < until) => {
+                known.entitlement.clone()
+            }
+            // Time has passed that the stored fold does not know of; the sources do.
+            Some(known) => billing::fold(&known.sources, &self.inner.catalogue, now),
+            None => billing::fold(&[], &self.inner.catalogue, now),
+        }
+    }
+
+    /// What a tenant has at `now`, with its sources, from memory.
+    #[must_use]
+    pub fn tenant(&self, tenant: &TenantId, now: Millis) -> TenantView {
+        let known = self.inner.answers.tenant(tenant);
+        let sources = known
+            .as_ref()
+            .map(|known| known.sources.iter().map(SourceView::from).collect());
+        TenantView {
+            entitlement: EntitlementView::from(&self.entitlement(tenant, now)),
+            sources: sources.unwrap_or_default(),
+            sequence: known.map_or(0, |known| known.sequence),
+        }
+    }
+
+    /// Whether a tenant may do something at `now`, from memory.
+    ///
+    /// # Errors
+    /// The check names what the catalogue does not have.
+    pub fn check(&self, tenant: &TenantId, check: &Check, now: Millis) -> Result<CheckOutcome, CheckError> {
+        billing::check(&self.inner.catalogue, &self.entitlement(tenant, now), check)
+    }
+
+    /// One of a tenant's gates, from memory.
+    #[must_use]
+    pub fn gate(&self, tenant: &TenantId, id: &GateId) -> Option<Arc<Gate>> {
+        self.inner.answers.gate(tenant, id)
+    }
+
+    /// A tenant's gates, from memory, oldest first.
+    #[must_use]
+    pub fn gates(&self, tenant: &TenantId) -> Vec<Arc<Gate>> {
+        self.inner.answers.gates(tenant)
+    }
+
+    /// A user's proven wallets, from memory.
+    #[must_use]
+    pub fn wallets(&self, tenant: &TenantId, user: &UserId) -> Vec<Address> {
+        self.inner.answers.wallets(tenant, user)
+    }
+
+    /// A user's proven wallets with when each was proven.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wallet_links(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+    ) -> Result<Vec<WalletLink>, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        Ok(store::wallet_links_of(&mut conn, tenant, user).await?)
+    }
+
+    /// A gate's answer for wallets that were proven to be one user's, from memory. A disabled gate lets nobody in.
+    #[must_use]
+    pub fn decide(&self, gate: &Gate, wallets: &[Address]) -> GateAnswer {
+        let needs = access::needs(&gate.rule);
+        let reads: Vec<_> = needs
+            .iter()
+            .map(|need| {
+                (
+                    *need,
+                    self.inner.answers.balance(need.chain, need.contract, wallets),
+                )
+            })
+            .collect();
+        let reading = |need: &_| {
+            let found = reads.iter().find(|(read, _)| read == need);
+            found.map_or(Reading::Unknown, |(_, balance)| balance.reading)
+        };
+        let mut decision = access::decide(&gate.rule, reading);
+        if !gate.enabled {
+            decision.eligibility = Eligibility::Ineligible;
+        }
+        let mut as_of: Vec<AsOf> = reads.iter().filter_map(|(_, balance)| balance.as_of).collect();
+        // Of one chain the oldest: a block may have come between two reads, and the answer is no newer than its oldest.
+        as_of.sort_by_key(|as_of| (as_of.chain, as_of.block.number));
+        as_of.dedup_by_key(|as_of| as_of.chain);
+        GateAnswer {
+            decision,
+            as_of,
+            wallets: wallets.to_vec(),
+        }
+    }
+
+    /// How far a chain is, from memory.
+    #[must_use]
+    pub fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
+        self.inner.answers.chain(chain)
+    }
+
+    /// The watched contracts of a chain, from memory.
+    #[must_use]
+    pub fn watches(&self, chain: ChainId) -> Vec<Watch> {
+        self.inner.answers.watches(chain)
+    }
+
+    /// A charge as it stands, with what was streamed of it. `tenant` limits it to that tenant's own.
+    ///
+    /// # Errors
+    /// There is no such charge, or the database fails.
+    pub async fn charge(&self, id: &ChargeId, tenant: Option<&TenantId>) -> Result<ChargeView, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        let charge = store::charge(&mut conn, id).await?;
+        let ours = charge.filter(|charge| tenant.is_none_or(|tenant| charge.terms.tenant == *tenant));
+        let mut charge = ours.ok_or(EngineError::NotFound("charge"))?;
+        if charge.state == ChargeState::Open && self.inner.answers.is_sighted(id) {
+            charge.state = ChargeState::Detected;
+        }
+        let payments = store::payments_of_charge(&mut conn, id).await?;
+        let read = self
+            .inner
+            .answers
+            .chain(charge.terms.chain)
+            .and_then(|chain| chain.heights.read);
+        Ok(ChargeView::new(
+            &self.inner,
+            &charge,
+            &payments,
+            read.map(|read| read.number),
+        ))
+    }
+
+    /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
+    /// stored and nothing is credited; only a proven block does that.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn sight(
+        &self,
+        chain: ChainId,
+        transfer: &crate::domain::Transfer,
+        block: BlockRef,
+    ) -> Result<bool, EngineError> {
+        let settings = self.inner.chain(chain)?;
+        let Some(money) = super::chain::money(settings) else {
+            return Ok(false);
+        };
+        let Some(amount) = ledger::is_payment(transfer, &money) else {
+            return Ok(false);
+        };
+        let payment = Payment {
+            key: PaymentKey {
+                chain,
+                tx_hash: transfer.tx_hash,
+                ordinal: 0,
+            },
+            state: PaymentState::Confirming,
+            token: transfer.contract,
+            payer: transfer.from,
+            treasury: transfer.to,
+            amount,
+            block,
+            block_time_ms: self.inner.clock.now_ms(),
+            log_index: transfer.log_index,
+            level: Level::Ranged,
+            allocation: None,
+        };
+        let mut conn = self.inner.store.read().await?;
+        let candidates = settle::candidates(&mut conn, &payment).await?;
+        // The block may have been proven while we asked.
+        let read = self
+            .inner
+            .answers
+            .chain(chain)
+            .and_then(|known| known.heights.read);
+        let is_news = read.is_none_or(|read| read.number < block.number);
+        if let (Match::Charge(charge, _), true) = (ledger::decide(&candidates), is_news) {
+            return Ok(self.inner.answers.sight(charge, chain, block.number));
+        }
+        Ok(false)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        self.oldest_owed().await.map(|_| ())
+    }
+}
