@@ -125,6 +125,18 @@ fn the_other_classes_are_known_by_text_before_code() {
             "You've reached the free tier limit",
             ErrorClass::Billing,
         ),
+    ] {
+        assert_eq!(
+            classify(status, code, message),
+            class,
+            "{status:?} {code:?} {message}"
+        );
+    }
+}
+
+#[test]
+fn what_a_node_lacks_refuses_or_cannot_do_is_told_apart() {
+    for (status, code, message, class) in [
         (
             Some(200),
             Some(-32000),

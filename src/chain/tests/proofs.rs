@@ -229,6 +229,48 @@ fn receipts_that_contradict_what_the_root_does_not_cover_are_unproven() {
     );
 }
 
+/// A receipt without logs, as `kind ‖ rlp([1, 0x5208, bloom, [], …more])`, written out by hand.
+fn bare_receipt(kind: u8, more: &[u8]) -> Vec<u8> {
+    let payload = 1 + 3 + 3 + 256 + 1 + more.len();
+    let length = u16::try_from(payload).unwrap().to_be_bytes();
+    let mut encoded = vec![
+        kind, 0xf9, length[0], length[1], 0x01, 0x82, 0x52, 0x08, 0xb9, 0x01, 0x00,
+    ];
+    encoded.extend([0; 256]);
+    encoded.push(0xc0);
+    encoded.extend(more);
+    encoded
+}
+
+#[test]
+fn deposits_and_types_unknown_to_us_prove_by_their_raw_type() {
+    let deposit = json!({"type": "0x7e", "depositNonce": "0x5", "depositReceiptVersion": "0x1"});
+    let before_canyon = json!({"type": "0x7e", "depositNonce": "0x5"});
+    for (extra, encoded) in [
+        (json!({"type": "0x6a"}), bare_receipt(0x6a, &[])),
+        (deposit, bare_receipt(0x7e, &[5, 1])),
+        (before_canyon, bare_receipt(0x7e, &[5])),
+        (json!({"type": "0x0"}), bare_receipt(0, &[])[1..].to_vec()),
+        (json!({"type": null}), bare_receipt(0, &[])[1..].to_vec()),
+    ] {
+        let root = alloy_trie::root::ordered_trie_root_encoded(&[encoded]);
+        let header = Header {
+            receipts_root: root,
+            ..header()
+        };
+        let mut receipt = json!({
+            "status": "0x1", "cumulativeGasUsed": "0x5208", "logsBloom": Bloom::ZERO, "logs": [],
+            "blockHash": header.hash, "transactionHash": B256::ZERO, "transactionIndex": "0x0",
+        });
+        receipt
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let receipts = vec![serde_json::from_value::<WireReceipt>(receipt).unwrap()];
+        assert_eq!(prove_receipts(&header, receipts), Ok(Vec::new()), "{extra}");
+    }
+}
+
 #[test]
 fn a_block_without_transactions_proves_to_be_empty() {
     let empty = Header {
