@@ -21,6 +21,8 @@ mod reader;
 mod rpc;
 mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

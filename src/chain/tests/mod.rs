@@ -1,0 +1,8 @@
+//! Tests of the room as a whole: captured answers, and nodes that run within the test. They reach no network.
+
+mod errors;
+mod node;
+mod proofs;
+mod reading;
+mod session;
+mod text;
