@@ -7,5 +7,6 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod notify;
 pub mod stripe;
 pub mod wallet;
