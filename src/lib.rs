@@ -14,6 +14,7 @@ pub mod egress;
 pub mod engine;
 pub mod ledger;
 pub mod metrics;
+pub mod notify;
 pub mod retry;
 pub mod store;
 pub mod stripe;

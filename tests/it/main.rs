@@ -1,0 +1,4 @@
+//! The integration tests: one binary, so that they link once and share one `PostgreSQL` server.
+
+#[cfg(test)]
+mod harness;
