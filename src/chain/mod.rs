@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, classify, scrub};
-pub use filter::{Hit, LogFilter, TRANSFER, may_contain};
+pub use filter::{Hit, LogFilter, may_contain};
 pub use header::RawHeader;
 pub use logs::StreamedLog;
 pub use range::MAX_RANGE_BLOCKS;

@@ -30,6 +30,7 @@ use crate::billing::Catalogue;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::ChainId;
+use crate::metrics;
 use crate::store::{Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
@@ -141,7 +142,7 @@ impl Engine {
             let outcome = self.attempt(command).await;
             match outcome {
                 Err(EngineError::Store(error)) if error.is_retryable() && attempt < MAX_ATTEMPTS => {
-                    metrics::counter!("tollgate_engine_retries_total").increment(1);
+                    ::metrics::counter!(metrics::ENGINE_RETRIES_TOTAL).increment(1);
                     tokio::time::sleep(pause_before(attempt)).await;
                     attempt += 1;
                 }

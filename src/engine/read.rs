@@ -14,7 +14,7 @@ use crate::domain::{
     Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
 };
 use crate::ledger::{self, Match};
-use crate::store::{self, Watch};
+use crate::store::{self, ChainRow, KeptHeader, Watch};
 
 /// A gate's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,6 +223,18 @@ impl Engine {
             return Ok(self.inner.answers.sight(charge, chain, block.number));
         }
         Ok(false)
+    }
+
+    /// What is stored of a chain, with its kept headers, lowest first.
+    ///
+    /// # Errors
+    /// The chain was never read, or the database fails.
+    pub async fn stored_chain(&self, chain: ChainId) -> Result<(ChainRow, Vec<KeptHeader>), EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        let row = store::chain_row(&mut conn, chain)
+            .await?
+            .ok_or(EngineError::NotFound("chain"))?;
+        Ok((row, store::headers(&mut conn, chain).await?))
     }
 
     /// Whether the database answers.
