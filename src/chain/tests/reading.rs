@@ -216,6 +216,18 @@ async fn a_range_is_proven_and_linked() {
 }
 
 #[tokio::test]
+async fn reads_run_in_tasks_of_their_own() {
+    let node = HttpNode::start(chain()).await;
+    let reader = reader(&[&node]);
+    let task = tokio::spawn(async move {
+        let header = reader.headers(0, 7).await?.pop().unwrap();
+        let block = reader.prove_block(&header, &filter()).await?;
+        reader.prove_range(8, 9, &filter(), Some(block.header.hash)).await
+    });
+    assert_eq!(super::node::soon(task).await.unwrap().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_log_that_is_left_out_is_found_by_the_bloom() {
     let node = HttpNode::with(chain(), |method, _, _| {
         (method == "eth_getLogs").then_some(Fault::Result(json!([])))
