@@ -340,9 +340,6 @@ async fn fetch_receipts(
     for part in calls.chunks(RECEIPTS_PER_BATCH) {
         requests.push(endpoint.batch_by(lane, part.to_vec()));
     }
-    let batches: Vec<Vec<WireReceipt>> = stream::iter(requests)
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await?;
+    let batches: Vec<Vec<WireReceipt>> = stream::iter(requests).buffered(CONCURRENCY).try_collect().await?;
     Ok(batches.into_iter().flatten().collect())
 }

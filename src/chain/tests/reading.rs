@@ -379,6 +379,22 @@ async fn an_endpoint_of_another_chain_is_never_read() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_provider_echoes_is_not_shown() {
+    let node = HttpNode::with(chain(), |method, _, _| {
+        (method == "web3_clientVersion").then_some(Fault::Error(-32000, "key 0123456789abcdef is invalid"))
+    })
+    .await;
+    let url = format!("{}/v3/0123456789abcdef", node.url);
+    let settings = settings(vec![endpoint("one", None, Some(url))]);
+    let (reader, _stream) = connect(&settings, &Clock::fixed(0), LogFilter::default()).unwrap();
+    let error = reader.client_version().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "one: web3_clientVersion: refused: key [secret] is invalid"
+    );
+}
+
+#[tokio::test]
 async fn html_is_a_transport_failure_and_opens_the_circuit() {
     let node = HttpNode::with(chain(), |method, _, _| {
         (method == "web3_clientVersion").then_some(Fault::Raw(200, "<html>maintenance</html>"))
