@@ -66,7 +66,8 @@ pub fn connect(
     let mut endpoints = Vec::with_capacity(names.len());
     for (slot, (endpoint, name)) in settings.endpoints.iter().zip(names).enumerate() {
         let identity = Identity::new(Arc::clone(&chain), settings.id, name, clock.clone());
-        let identity = Arc::new(identity);
+        let urls = endpoint.ws.iter().chain(&endpoint.http);
+        let identity = Arc::new(identity.keeping_secret(urls));
         let session = endpoint.ws.clone().map(|url| {
             Session::start(
                 Arc::clone(&identity),
