@@ -13,6 +13,7 @@ pub mod domain;
 pub mod egress;
 pub mod engine;
 pub mod health;
+pub mod jobs;
 pub mod ledger;
 pub mod metrics;
 pub mod notify;

@@ -105,7 +105,7 @@ metrics_list! {
     /// Balances read again that differed from what we had folded, by chain.
     Counter GATE_BALANCE_DRIFT_TOTAL = "tollgate_gate_balance_drift_total" in Count;
 
-    /// Age of the oldest event that is owed and not delivered, by webhook.
+    /// Age of the oldest event that is owed and not delivered.
     Gauge OUTBOX_OLDEST_AGE_SECONDS = "tollgate_outbox_oldest_age_seconds" in Seconds;
     /// Attempts to deliver an event, by webhook and outcome (delivered, refused, failed, dead).
     Counter OUTBOX_DELIVERIES_TOTAL = "tollgate_outbox_deliveries_total" in Count;

@@ -237,6 +237,22 @@ impl Engine {
         Ok((row, store::headers(&mut conn, chain).await?))
     }
 
+    /// Whether time alone has anything to change: a look that takes no write lock.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn has_deadlines(&self) -> Result<bool, EngineError> {
+        let now = self.inner.clock.now_ms();
+        let mut conn = self.inner.store.read().await?;
+        let charges = store::charge_ids_due(&mut conn, now, 1).await?;
+        Ok(!charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty())
+    }
+
+    /// Closes the database, once what is under way is done.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

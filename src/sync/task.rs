@@ -161,16 +161,14 @@ impl ChainTask {
     }
 
     async fn follow(&mut self, stream: &mut StreamHandle) -> Result<(), SyncError> {
-        let engine = self.engine.clone();
+        let mut watches = self.engine.watch_changes();
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // Registered before the check of what is watched, so that no change falls between.
-            let watches_changed = engine.watches_changed();
             let outcome = tokio::select! {
                 event = stream.next() => self.hear(event).await,
                 _ = poll.tick() => self.poll().await,
-                () = watches_changed => Ok(()),
+                _ = watches.changed() => Ok(()),
             };
             let outcome = match outcome {
                 Ok(()) => self.watch_contracts(stream).await,
