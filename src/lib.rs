@@ -4,9 +4,19 @@
 //! balances, `billing` and `access` decide, `engine` is the one door to the `store`, `api` answers and `notify` tells.
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
+pub mod access;
+pub mod billing;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod egress;
+pub mod ledger;
+pub mod metrics;
 pub mod notify;
+pub mod retry;
+pub mod store;
 pub mod stripe;
+pub mod task;
+pub mod telemetry;
 pub mod wallet;

@@ -1,0 +1,296 @@
+-- Times are unix milliseconds. Money is base units in decimal text, never added or compared in SQL.
+-- Hashes and addresses are bytea; the v_ views at the end show them to people.
+
+-- Chains: how far each is, who leads it, and the window of headers that a reorg is measured against.
+
+create table chain (
+    chain bigint primary key,
+    genesis bytea not null,
+    start_number bigint not null,
+    read_number bigint,
+    read_hash bytea,
+    settled_number bigint,
+    settled_hash bytea,
+    settled_time bigint not null default 0
+);
+
+create table lease (
+    chain bigint primary key,
+    fence bigint not null,
+    beat bigint not null
+);
+
+create table header (
+    chain bigint not null,
+    number bigint not null,
+    hash bytea not null,
+    parent_hash bytea not null,
+    time bigint not null,
+    primary key (chain, number)
+);
+
+-- Money.
+
+create table charge (
+    id text primary key,
+    tenant text not null,
+    user_id text,
+    product text not null,
+    chain bigint not null,
+    token bytea not null,
+    treasury bytea not null,
+    price text not null,
+    due text not null,
+    created_at bigint not null,
+    expires_at bigint not null,
+    grace_until bigint not null,
+    state text not null,
+    flags text not null,
+    seen text not null,
+    confirmed text not null,
+    cancelled_at bigint,
+    paid_at bigint,
+    sequence bigint not null
+);
+create index charge_by_subject on charge (tenant, product, state);
+create index charge_by_deadline on charge (state, expires_at);
+
+-- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge.
+create table amount_lease (
+    chain bigint not null,
+    token bytea not null,
+    treasury bytea not null,
+    due text not null,
+    charge text not null,
+    valid_from bigint not null,
+    valid_until bigint not null,
+    free_at bigint not null,
+    primary key (chain, token, treasury, due)
+);
+create index amount_lease_by_charge on amount_lease (charge);
+
+-- What was seen, in each block where it was seen; a reorg marks, and never deletes.
+create table observation (
+    chain bigint not null,
+    block_hash bytea not null,
+    log_index bigint not null,
+    block_number bigint not null,
+    tx_hash bytea not null,
+    ordinal bigint not null,
+    canonical bigint not null,
+    primary key (chain, block_hash, log_index)
+);
+create index observation_by_number on observation (chain, block_number);
+
+create table payment (
+    chain bigint not null,
+    tx_hash bytea not null,
+    ordinal bigint not null,
+    state text not null,
+    token bytea not null,
+    payer bytea not null,
+    treasury bytea not null,
+    amount text not null,
+    block_number bigint not null,
+    block_hash bytea not null,
+    block_time bigint not null,
+    log_index bigint not null,
+    level text not null,
+    charge text,
+    rule text,
+    primary key (chain, tx_hash, ordinal)
+);
+create index payment_by_number on payment (chain, block_number);
+create index payment_by_state on payment (chain, state, block_number);
+create index payment_by_charge on payment (charge);
+
+create table source (
+    provider text not null,
+    provider_ref text not null,
+    tenant text not null,
+    plan text not null,
+    billing_interval text,
+    state text not null,
+    period_start bigint,
+    period_end bigint,
+    scheduled_end bigint,
+    trial_end bigint,
+    first_unpaid_at bigint,
+    version bigint not null,
+    attention text,
+    primary key (provider, provider_ref)
+);
+create index source_by_tenant on source (tenant);
+
+create table entitlement (
+    tenant text primary key,
+    plan text,
+    access text not null,
+    valid_until bigint,
+    decided_by_provider text,
+    decided_by_ref text,
+    sequence bigint not null
+);
+create index entitlement_by_valid_until on entitlement (valid_until);
+
+create table customer (
+    provider text not null,
+    customer_ref text not null,
+    tenant text not null,
+    primary key (provider, customer_ref)
+);
+
+-- What providers told us, stored before it is answered.
+create table inbox (
+    provider text not null,
+    event_id text not null,
+    type text not null,
+    body text not null,
+    received_at bigint not null,
+    attempts bigint not null default 0,
+    done_at bigint,
+    outcome text,
+    primary key (provider, event_id)
+);
+create index inbox_by_done on inbox (done_at, received_at);
+
+-- Holdings.
+
+-- A contract whose transfers are folded into balances. History runs from next_number to live_from - 1; from live_from on
+-- the blocks bring them.
+create table watch (
+    chain bigint not null,
+    contract bytea not null,
+    from_number bigint not null,
+    next_number bigint not null,
+    next_parent bytea,
+    live_from bigint,
+    live_parent bytea,
+    primary key (chain, contract)
+);
+
+-- Transfers of watched contracts in the blocks that a reorg may still take back.
+create table movement (
+    chain bigint not null,
+    block_number bigint not null,
+    log_index bigint not null,
+    contract bytea not null,
+    sender bytea not null,
+    recipient bytea not null,
+    quantity bytea not null,
+    primary key (chain, block_number, log_index)
+);
+
+-- Settled balances, as 32 big-endian bytes.
+create table balance (
+    chain bigint not null,
+    contract bytea not null,
+    holder bytea not null,
+    value bytea not null,
+    primary key (chain, contract, holder)
+);
+
+create table gate (
+    id text primary key,
+    tenant text not null,
+    name text not null,
+    description text,
+    enabled bigint not null,
+    action text not null,
+    rule text not null,
+    created_at bigint not null
+);
+create index gate_by_tenant on gate (tenant);
+
+create table wallet_nonce (
+    nonce text primary key,
+    tenant text not null,
+    user_id text not null,
+    expires_at bigint not null,
+    used_at bigint
+);
+create index wallet_nonce_by_expiry on wallet_nonce (expires_at);
+
+create table wallet_link (
+    tenant text not null,
+    address bytea not null,
+    user_id text not null,
+    linked_at bigint not null,
+    primary key (tenant, address)
+);
+create index wallet_link_by_address on wallet_link (address);
+
+-- What is owed to the chat product, and the record of why.
+
+create table outbox (
+    id bigint generated by default as identity primary key,
+    event_id text not null unique,
+    type text not null,
+    resource text not null,
+    sequence bigint not null,
+    body text not null,
+    created_at bigint not null
+);
+
+create table delivery (
+    endpoint text not null,
+    outbox_id bigint not null,
+    resource text not null,
+    attempts bigint not null,
+    next_at bigint not null,
+    state text not null,
+    last_status bigint,
+    primary key (endpoint, outbox_id)
+);
+create index delivery_due on delivery (state, next_at);
+create index delivery_by_resource on delivery (endpoint, resource, state, outbox_id);
+
+create table audit (
+    id bigint generated by default as identity primary key,
+    at bigint not null,
+    actor text not null,
+    action text not null,
+    subject text not null,
+    cause text not null,
+    before_state text,
+    after_state text
+);
+
+-- Callers.
+
+create table api_key (
+    id text primary key,
+    hash bytea not null unique,
+    name text not null,
+    scopes text not null,
+    created_at bigint not null,
+    revoked_at bigint
+);
+
+create table idempotency (
+    scope text not null,
+    key text not null,
+    fingerprint bytea not null,
+    answer text not null,
+    created_at bigint not null,
+    primary key (scope, key)
+);
+create index idempotency_by_age on idempotency (created_at);
+
+-- For people.
+
+create view v_payments as
+select p.chain, '0x' || encode(p.tx_hash, 'hex') as tx_hash, p.ordinal, p.state, '0x' || encode(p.token, 'hex') as token,
+    '0x' || encode(p.payer, 'hex') as payer, p.amount, p.block_number, '0x' || encode(p.block_hash, 'hex') as block_hash,
+    p.block_time, p.level, p.charge, p.rule, c.tenant
+from payment p left join charge c on c.id = p.charge;
+
+create view v_charges as
+select id, tenant, user_id, product, chain, '0x' || encode(token, 'hex') as token, '0x' || encode(treasury, 'hex') as treasury,
+    due, state, flags, seen, confirmed, created_at, expires_at, grace_until, paid_at
+from charge;
+
+create view v_balances as
+select chain, '0x' || encode(contract, 'hex') as contract, '0x' || encode(holder, 'hex') as holder,
+    '0x' || encode(value, 'hex') as value
+from balance;

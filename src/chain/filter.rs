@@ -1,0 +1,279 @@
+//! What we ask a chain for: transfers of money to treasuries, and transfers of the contracts that gates name.
+//!
+//! The same filter asks (`eth_getLogs`, `eth_subscribe`), tests blooms and sifts receipts, so that the three agree.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256, Bloom, b256};
+use serde_json::{Value, json};
+
+use super::bloom::BloomBits;
+use crate::domain::LogEntry;
+
+/// `Transfer(address,address,uint256)`, of ERC-20 and ERC-721 alike.
+pub const TRANSFER: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+
+/// Providers refuse lists of addresses that are much longer; longer ones are asked for in parts.
+const MAX_ADDRESSES_PER_QUERY: usize = 500;
+
+/// Which logs are ours. Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogFilter(Arc<Parts>);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parts {
+    money: Money,
+    holdings: Holdings,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Money {
+    tokens: Vec<(Address, BloomBits)>,
+    treasuries: Vec<(B256, BloomBits)>,
+    transfer: BloomBits,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Holdings {
+    /// Sorted, for the search.
+    contracts: Vec<Address>,
+    contract_bits: Vec<BloomBits>,
+    topics: Vec<(B256, BloomBits)>,
+}
+
+/// What a block's bloom does not rule out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hit {
+    /// A transfer of an accepted token to a treasury.
+    pub money: bool,
+    /// A log of a contract that a gate names.
+    pub holdings: bool,
+}
+
+impl Hit {
+    /// Whether the bloom proves that the block has nothing of ours.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        !self.money && !self.holdings
+    }
+}
+
+impl LogFilter {
+    /// Asks for `Transfer`s of `tokens` to `treasuries` (money), and for the logs of `contracts` whose first topic is
+    /// one of `topics` (holdings).
+    #[must_use]
+    pub fn new(
+        tokens: &BTreeSet<Address>,
+        treasuries: &BTreeSet<Address>,
+        contracts: &BTreeSet<Address>,
+        topics: &BTreeSet<B256>,
+    ) -> Self {
+        let bits = |address: &Address| BloomBits::of(address.as_slice());
+        let topic_bits = |topic: B256| (topic, BloomBits::of(topic.as_slice()));
+        Self(Arc::new(Parts {
+            money: Money {
+                tokens: tokens.iter().map(|token| (*token, bits(token))).collect(),
+                treasuries: treasuries.iter().map(|to| topic_bits(to.into_word())).collect(),
+                transfer: BloomBits::of(TRANSFER.as_slice()),
+            },
+            holdings: Holdings {
+                contracts: contracts.iter().copied().collect(),
+                contract_bits: contracts.iter().map(bits).collect(),
+                topics: topics.iter().map(|topic| topic_bits(*topic)).collect(),
+            },
+        }))
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.0.money.asks() && !self.0.holdings.asks()
+    }
+
+    /// What `bloom` does not rule out. Often more than there is: a hit without logs is no error by itself.
+    #[must_use]
+    pub fn bloom_hit(&self, bloom: &Bloom) -> Hit {
+        let Parts { money, holdings } = &*self.0;
+        Hit {
+            money: money.transfer.within(bloom)
+                && money.tokens.iter().any(|(_, bits)| bits.within(bloom))
+                && money.treasuries.iter().any(|(_, bits)| bits.within(bloom)),
+            holdings: holdings.topics.iter().any(|(_, bits)| bits.within(bloom))
+                && holdings.contract_bits.iter().any(|bits| bits.within(bloom)),
+        }
+    }
+
+    /// Whether a log is ours.
+    #[must_use]
+    pub fn matches(&self, log: &LogEntry) -> bool {
+        self.matches_parts(&log.address, &log.topics)
+    }
+
+    pub(super) fn matches_parts(&self, address: &Address, topics: &[B256]) -> bool {
+        let Parts { money, holdings } = &*self.0;
+        let has = |list: &[(B256, BloomBits)], topic| list.iter().any(|(known, _)| Some(known) == topic);
+        let to_treasury = || {
+            topics.first() == Some(&TRANSFER)
+                && money.tokens.iter().any(|(token, _)| token == address)
+                && has(&money.treasuries, topics.get(2))
+        };
+        let of_contract =
+            || has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok();
+        of_contract() || to_treasury()
+    }
+
+    /// The parameters of each `logs` subscription that together ask for everything; also the common part of
+    /// [`LogFilter::queries`].
+    pub(super) fn subscriptions(&self) -> Vec<Value> {
+        let Parts { money, holdings } = &*self.0;
+        let mut filters = Vec::new();
+        if money.asks() {
+            let tokens: Vec<_> = money.tokens.iter().map(|(token, _)| token).collect();
+            let treasuries: Vec<_> = money.treasuries.iter().map(|(topic, _)| topic).collect();
+            filters.push(json!({"address": tokens, "topics": [[TRANSFER], null, treasuries]}));
+        }
+        if holdings.asks() {
+            let topics: Vec<_> = holdings.topics.iter().map(|(topic, _)| topic).collect();
+            for contracts in holdings.contracts.chunks(MAX_ADDRESSES_PER_QUERY) {
+                filters.push(json!({"address": contracts, "topics": [topics]}));
+            }
+        }
+        filters
+    }
+
+    /// The `eth_getLogs` filters that together ask for everything in the blocks `from..=to`.
+    pub(super) fn queries(&self, from: u64, to: u64) -> Vec<Value> {
+        let mut filters = self.subscriptions();
+        for filter in &mut filters {
+            filter["fromBlock"] = super::rpc::quantity(from);
+            filter["toBlock"] = super::rpc::quantity(to);
+        }
+        filters
+    }
+}
+
+impl Money {
+    fn asks(&self) -> bool {
+        !self.tokens.is_empty() && !self.treasuries.is_empty()
+    }
+}
+
+impl Holdings {
+    fn asks(&self) -> bool {
+        !self.contracts.is_empty() && !self.topics.is_empty()
+    }
+}
+
+/// Whether `bloom` does not rule out that one of the filter's logs is in its block.
+#[must_use]
+pub fn may_contain(bloom: &Bloom, filter: &LogFilter) -> bool {
+    !filter.bloom_hit(bloom).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::BloomInput;
+
+    use super::*;
+
+    fn set<T: Ord + Copy>(items: &[T]) -> BTreeSet<T> {
+        items.iter().copied().collect()
+    }
+
+    const TOKEN: Address = Address::repeat_byte(1);
+    const TREASURY: Address = Address::repeat_byte(2);
+    const GATE: Address = Address::repeat_byte(3);
+    const PAYER: Address = Address::repeat_byte(4);
+
+    fn filter() -> LogFilter {
+        LogFilter::new(
+            &set(&[TOKEN]),
+            &set(&[TREASURY]),
+            &set(&[GATE]),
+            &set(&[TRANSFER]),
+        )
+    }
+
+    fn transfer(contract: Address, to: Address) -> LogEntry {
+        LogEntry {
+            address: contract,
+            topics: vec![TRANSFER, PAYER.into_word(), to.into_word()],
+            data: alloy::primitives::Bytes::new(),
+            tx_hash: B256::ZERO,
+            log_index: 0,
+            ordinal: None,
+        }
+    }
+
+    fn bloom(log: &LogEntry) -> Bloom {
+        let mut bloom = Bloom::ZERO;
+        bloom.accrue(BloomInput::Raw(log.address.as_slice()));
+        for topic in &log.topics {
+            bloom.accrue(BloomInput::Raw(topic.as_slice()));
+        }
+        bloom
+    }
+
+    #[test]
+    fn money_is_a_transfer_of_a_token_to_a_treasury() {
+        let paid = transfer(TOKEN, TREASURY);
+        assert!(filter().matches(&paid));
+        assert_eq!(
+            filter().bloom_hit(&bloom(&paid)),
+            Hit {
+                money: true,
+                holdings: false
+            }
+        );
+        for other in [transfer(TOKEN, PAYER), transfer(PAYER, TREASURY)] {
+            assert!(!filter().matches(&other));
+            assert!(filter().bloom_hit(&bloom(&other)).is_none());
+        }
+    }
+
+    #[test]
+    fn holdings_are_any_transfer_of_a_gate_contract() {
+        let moved = transfer(GATE, PAYER);
+        assert!(filter().matches(&moved));
+        assert_eq!(
+            filter().bloom_hit(&bloom(&moved)),
+            Hit {
+                money: false,
+                holdings: true
+            }
+        );
+        let mut approval = moved;
+        approval.topics[0] = B256::repeat_byte(9);
+        assert!(!filter().matches(&approval));
+        approval.topics.clear();
+        assert!(!filter().matches(&approval));
+    }
+
+    #[test]
+    fn an_empty_filter_asks_for_nothing_and_never_hits() {
+        let nothing = LogFilter::default();
+        assert!(nothing.is_empty());
+        assert!(nothing.queries(1, 2).is_empty());
+        assert!(nothing.bloom_hit(&Bloom::repeat_byte(0xff)).is_none());
+        let no_treasury = LogFilter::new(&set(&[TOKEN]), &set(&[]), &set(&[]), &set(&[TRANSFER]));
+        assert!(no_treasury.is_empty());
+    }
+
+    #[test]
+    fn money_and_holdings_are_asked_for_apart_and_long_lists_in_parts() {
+        let many: BTreeSet<Address> = (0..1200_u64)
+            .map(|n| Address::left_padding_from(&n.to_be_bytes()))
+            .collect();
+        let filter = LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &many, &set(&[TRANSFER]));
+        let queries = filter.queries(16, 17);
+        assert_eq!(queries.len(), 1 + 3);
+        assert_eq!(
+            queries[0]["topics"],
+            json!([[TRANSFER], null, [TREASURY.into_word()]])
+        );
+        assert_eq!(queries[0]["fromBlock"], "0x10");
+        assert_eq!(queries[3]["address"].as_array().unwrap().len(), 200);
+        assert!(filter.subscriptions()[0].get("fromBlock").is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! What the two ways to one endpoint share: its names, its request ids, how far it is, and its metrics.
+//!
+//! The only place of this room that names metrics. Labels are configured names and our own words, never an address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use super::error::{ChainError, Failure, Unproven};
+use crate::clock::Clock;
+use crate::domain::ChainId;
+
+/// One endpoint's identity and marks.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// The chain's name.
+    pub chain: Arc<str>,
+    pub chain_id: ChainId,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The greatest height that it spoke of; zero before the first.
+    pub head: AtomicU64,
+    /// The height that it gave when polled; may go back.
+    pub polled: AtomicU64,
+    /// The height that its socket announced last.
+    pub streamed: AtomicU64,
+    /// Set once it answered for another chain; cleared by a right answer.
+    pub wrong_chain: AtomicBool,
+    newest_timestamp_s: AtomicU64,
+    next_id: AtomicU64,
+    clock: Clock,
+}
+
+impl Identity {
+    pub fn new(chain: Arc<str>, chain_id: ChainId, endpoint: Arc<str>, clock: Clock) -> Self {
+        Self {
+            chain,
+            chain_id,
+            endpoint,
+            head: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
+            streamed: AtomicU64::new(0),
+            wrong_chain: AtomicBool::new(false),
+            newest_timestamp_s: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+            clock,
+        }
+    }
+
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [
+            ("chain", self.chain.to_string()),
+            ("endpoint", self.endpoint.to_string()),
+        ]
+    }
+
+    /// A header that the endpoint gave as its newest.
+    pub fn saw_head(&self, number: u64, timestamp_s: u64) {
+        self.head.fetch_max(number, Ordering::Relaxed);
+        self.newest_timestamp_s.fetch_max(timestamp_s, Ordering::Relaxed);
+        self.show_header_age();
+    }
+
+    /// Called also when nothing came, so that the age grows while an endpoint is silent.
+    pub fn show_header_age(&self) {
+        let newest = self.newest_timestamp_s.load(Ordering::Relaxed);
+        if newest == 0 {
+            return;
+        }
+        let now_s = u64::try_from(self.clock.now_ms() / 1000).unwrap_or(0);
+        let age = Duration::from_secs(now_s.saturating_sub(newest));
+        gauge!("tollgate_endpoint_header_age_seconds", &self.labels()).set(age.as_secs_f64());
+    }
+
+    pub fn count_request(&self, method: &'static str, outcome: &'static str, took: Duration) {
+        let [chain, endpoint] = self.labels();
+        let labels = [
+            chain,
+            endpoint,
+            ("method", method.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ];
+        counter!("tollgate_endpoint_requests_total", &labels).increment(1);
+        histogram!("tollgate_endpoint_request_seconds", &labels[..3]).record(took.as_secs_f64());
+    }
+
+    pub fn show_connected(&self, connected: bool) {
+        let value = if connected { 1.0 } else { 0.0 };
+        gauge!("tollgate_endpoint_connected", &self.labels()).set(value);
+    }
+
+    pub fn count_reconnect(&self, reason: &'static str) {
+        let [chain, endpoint] = self.labels();
+        let labels = [chain, endpoint, ("reason", reason.to_owned())];
+        counter!("tollgate_endpoint_disconnects_total", &labels).increment(1);
+    }
+
+    pub fn count_dropped_log(&self) {
+        counter!("tollgate_endpoint_streamed_logs_dropped_total", &self.labels()).increment(1);
+    }
+
+    pub fn count_unproven(&self) {
+        counter!("tollgate_endpoint_unproven_total", &self.labels()).increment(1);
+    }
+
+    pub fn failed(&self, method: &'static str, failure: Failure) -> ChainError {
+        ChainError::Request {
+            endpoint: Arc::clone(&self.endpoint),
+            method,
+            class: failure.class,
+            message: failure.message,
+        }
+    }
+
+    pub fn unproven(&self, number: u64, reason: Unproven) -> ChainError {
+        self.count_unproven();
+        ChainError::Unproven {
+            endpoint: Arc::clone(&self.endpoint),
+            number,
+            reason,
+        }
+    }
+
+    /// Notes what `eth_chainId` said, and whether it is the configured chain.
+    pub fn check_chain(&self, found: u64) -> Result<(), ChainError> {
+        let wrong = found != self.chain_id.0;
+        self.wrong_chain.store(wrong, Ordering::Relaxed);
+        if !wrong {
+            return Ok(());
+        }
+        tracing::error!(chain = %self.chain, endpoint = %self.endpoint, found, "the endpoint serves another chain");
+        Err(ChainError::WrongChain {
+            endpoint: Arc::clone(&self.endpoint),
+            expected: self.chain_id,
+            found: ChainId(found),
+        })
+    }
+}

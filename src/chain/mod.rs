@@ -1,0 +1,93 @@
+//! One chain's endpoints, and what they say turned into proof.
+//!
+//! Owns JSON-RPC over our WebSocket session and HTTP, the limits of each endpoint, heads, receipts and proofs. Everything
+//! that leaves here as a `Header` or a `ProvenBlock` was recomputed; everything that leaves as a `StreamEvent` is a hint.
+//! It must not know plans, gates or the store, nor decide what is final; URLs and keys never leave it.
+
+mod bloom;
+mod breaker;
+mod connection;
+mod endpoint;
+mod error;
+mod filter;
+mod header;
+mod http;
+mod identity;
+mod limits;
+mod logs;
+mod proof;
+mod range;
+mod reader;
+mod rpc;
+mod session;
+mod stream;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use endpoint::{Endpoint, Endpoints};
+pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, classify, scrub};
+pub use filter::{Hit, LogFilter, TRANSFER, may_contain};
+pub use header::RawHeader;
+pub use logs::StreamedLog;
+pub use range::MAX_RANGE_BLOCKS;
+pub use reader::ChainReader;
+pub use rpc::MAX_BODY_BYTES;
+pub use stream::{StreamEvent, StreamHandle, StreamedHead};
+
+use crate::clock::Clock;
+use crate::config;
+use identity::Identity;
+use session::{Pace, Session};
+use stream::Mailbox;
+
+/// The reader and the stream of one configured chain. Returns at once: the sockets connect, and reconnect, in tasks that
+/// end when the last clone of the reader is dropped. Must be called within a tokio runtime, and after the process's
+/// rustls provider was installed. Nothing is streamed for `filter` but what it asks for; heads always are.
+///
+/// # Errors
+/// [`ChainError::Settings`] where an endpoint has no usable URL.
+pub fn connect(
+    settings: &config::Chain,
+    clock: &Clock,
+    filter: LogFilter,
+) -> Result<(ChainReader, StreamHandle), ChainError> {
+    let chain: Arc<str> = Arc::from(settings.name.as_str());
+    let names = settings
+        .endpoints
+        .iter()
+        .map(|endpoint| Arc::from(endpoint.name.as_str()));
+    let names: Vec<Arc<str>> = names.collect();
+    let mailbox = Arc::new(Mailbox::new(names.clone()));
+    let (filter_sender, filter) = watch::channel(filter);
+    let mut endpoints = Vec::with_capacity(names.len());
+    for (slot, (endpoint, name)) in settings.endpoints.iter().zip(names).enumerate() {
+        let identity = Identity::new(Arc::clone(&chain), settings.id, name, clock.clone());
+        let identity = Arc::new(identity);
+        let session = endpoint.ws.clone().map(|url| {
+            Session::start(
+                Arc::clone(&identity),
+                url,
+                Pace::new(endpoint.request_timeout, settings.block_time),
+                filter.clone(),
+                Arc::clone(&mailbox),
+                slot,
+            )
+        });
+        endpoints.push(Endpoint::new(
+            identity,
+            endpoint,
+            settings.max_log_range,
+            session,
+        )?);
+    }
+    if endpoints.is_empty() {
+        return Err(ChainError::Settings {
+            endpoint: chain,
+            problem: "no endpoint is configured",
+        });
+    }
+    let reader = ChainReader::new(Endpoints::new(endpoints));
+    Ok((reader, StreamHandle::new(mailbox, filter_sender)))
+}

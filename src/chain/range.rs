@@ -1,0 +1,237 @@
+//! History: many blocks at once, each header proven and linked, each log held against its header.
+//!
+//! One endpoint serves a whole range, since headers and logs of two nodes need not fit. `eth_getLogs` may leave things
+//! out: a block whose bloom speaks of money, or of holdings with nothing returned, is proven by its receipts.
+
+use std::sync::atomic::Ordering;
+
+use alloy::primitives::B256;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use super::endpoint::{Endpoint, Lane};
+use super::error::{ChainError, ErrorClass, Failure};
+use super::filter::LogFilter;
+use super::logs::WireLog;
+use super::proof::{Ranged, sort_into_blocks};
+use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
+use super::rpc::Quantity;
+use crate::domain::{Header, Level, LogEntry, ProvenBlock};
+
+/// The most blocks of one call; more would hold too much at once.
+pub const MAX_RANGE_BLOCKS: u64 = 10_000;
+
+/// The logs of a range, and the blocks that hold more than the endpoint would return.
+#[derive(Debug, Default)]
+struct Fetched {
+    answers: Vec<Vec<WireLog>>,
+    /// Single blocks that are too dense for `eth_getLogs`.
+    too_dense: Vec<u64>,
+}
+
+impl ChainReader {
+    /// How many blocks the best endpoint takes in one `eth_getLogs` now.
+    #[must_use]
+    pub fn log_range(&self) -> u64 {
+        let ranked = self.endpoints().ranked();
+        ranked.first().map_or(1, |endpoint| endpoint.log_range().width())
+    }
+
+    /// The blocks `from..=to` with their logs that `filter` asks for, linked to each other and to `expected_parent`.
+    /// Splits the range as the endpoint needs it, and never asks above the endpoint's own head. Several calls may run at
+    /// once; each holds its whole range in memory.
+    ///
+    /// # Errors
+    /// Every endpoint failed ([`ErrorClass::MissingData`] where `to` is above its head); a header or a log is unproven;
+    /// or the range does not extend `expected_parent`: the chain was reorganised.
+    pub async fn prove_range(
+        &self,
+        from: u64,
+        to: u64,
+        filter: &LogFilter,
+        expected_parent: Option<B256>,
+    ) -> Result<Vec<ProvenBlock>, ChainError> {
+        let to = to.min(from.saturating_add(MAX_RANGE_BLOCKS - 1));
+        self.try_each(|endpoint| async move {
+            below_head(&endpoint, to).await?;
+            let (headers, fetched) = tokio::try_join!(
+                linked_headers(&endpoint, from, to, expected_parent),
+                fetch_logs(&endpoint, from, to, filter),
+            )?;
+            let Fetched { answers, too_dense } = fetched;
+            let mut ranged = self.check(&endpoint, headers, answers, filter).await?;
+            for number in too_dense {
+                let at = ranged
+                    .blocks
+                    .iter()
+                    .position(|block| block.header.number == number);
+                ranged.needs_receipts.extend(at);
+            }
+            prove_by_receipts(&endpoint, ranged, filter).await
+        })
+        .await
+    }
+
+    async fn check(
+        &self,
+        endpoint: &Endpoint,
+        headers: Vec<Header>,
+        answers: Vec<Vec<WireLog>>,
+        filter: &LogFilter,
+    ) -> Result<Ranged, ChainError> {
+        let mut memory = self.take_memory();
+        let filter = filter.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let ranged = sort_into_blocks(headers, answers, &filter, &mut memory);
+            (ranged, memory)
+        })
+        .await;
+        let Ok((ranged, memory)) = checked else {
+            let failure = Failure::transport("the check was cut short");
+            return Err(endpoint.identity().failed("eth_getLogs", failure));
+        };
+        self.return_memory(memory);
+        ranged.map_err(|(number, reason)| endpoint.identity().unproven(number, reason))
+    }
+}
+
+/// Some nodes answer above their head as if there was nothing there.
+async fn below_head(endpoint: &Endpoint, to: u64) -> Result<(), ChainError> {
+    let head = &endpoint.identity().head;
+    if to <= head.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let Quantity(now) = endpoint
+        .request_by(Lane::Bulk, "eth_blockNumber", json!([]))
+        .await?;
+    head.store(now, Ordering::Relaxed);
+    if to <= now {
+        return Ok(());
+    }
+    let failure = Failure::missing(format!("its head is {now}, below block {to}"));
+    Err(endpoint.identity().failed("eth_getLogs", failure))
+}
+
+async fn fetch_logs(
+    endpoint: &Endpoint,
+    from: u64,
+    to: u64,
+    filter: &LogFilter,
+) -> Result<Fetched, ChainError> {
+    let mut fetched = Fetched::default();
+    for query in 0..filter.queries(from, to).len() {
+        fetch_query(
+            endpoint,
+            from,
+            to,
+            |from, to| filter.queries(from, to).swap_remove(query),
+            &mut fetched,
+        )
+        .await?;
+    }
+    Ok(fetched)
+}
+
+/// One query over the whole range, in as many parts as the endpoint wants; the parts go in order.
+async fn fetch_query(
+    endpoint: &Endpoint,
+    from: u64,
+    to: u64,
+    query: impl Fn(u64, u64) -> Value,
+    fetched: &mut Fetched,
+) -> Result<(), ChainError> {
+    let limits = endpoint.log_range();
+    // The ends of the parts that are left, nearest on top.
+    let mut ends = vec![to];
+    let mut start = from;
+    while let Some(&end) = ends.last() {
+        let last = end.min(start.saturating_add(limits.width() - 1));
+        if last < end {
+            ends.push(last);
+        }
+        let blocks = last - start + 1;
+        let params = json!([query(start, last)]);
+        let error = match endpoint.request_by(Lane::Bulk, "eth_getLogs", params).await {
+            Ok(logs) => {
+                fetched.answers.push(logs);
+                limits.answered(blocks);
+                ends.pop();
+                start = last.saturating_add(1);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.class() {
+            Some(ErrorClass::RangeTooWide { limit }) if blocks > 1 => limits.too_wide(blocks, *limit),
+            Some(ErrorClass::TooDense { suggested }) if blocks > 1 => {
+                limits.too_dense(blocks);
+                ends.push(narrower(start, last, *suggested));
+            }
+            Some(ErrorClass::TooDense { .. }) => {
+                fetched.too_dense.push(start);
+                ends.pop();
+                start = last.saturating_add(1);
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Where to end instead: the endpoint's suggestion if it is of any use, else the half.
+fn narrower(start: u64, last: u64, suggested: Option<(u64, u64)>) -> u64 {
+    match suggested {
+        Some((from, to)) if from <= start && (start..last).contains(&to) => to,
+        _ => start + (last - start) / 2,
+    }
+}
+
+async fn prove_by_receipts(
+    endpoint: &Endpoint,
+    ranged: Ranged,
+    filter: &LogFilter,
+) -> Result<Vec<ProvenBlock>, ChainError> {
+    let Ranged {
+        mut blocks,
+        mut needs_receipts,
+    } = ranged;
+    needs_receipts.sort_unstable();
+    needs_receipts.dedup();
+    let proven: Vec<(usize, Vec<LogEntry>)> = {
+        let blocks = &blocks;
+        stream::iter(needs_receipts)
+            .map(|at| async move {
+                let logs = proven_logs(endpoint, Lane::Bulk, &blocks[at].header, filter).await?;
+                Ok::<_, ChainError>((at, logs))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?
+    };
+    for (at, logs) in proven {
+        blocks[at].logs = logs;
+        blocks[at].level = Level::Receipts;
+    }
+    Ok(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggestion_is_taken_only_where_it_helps() {
+        assert_eq!(narrower(100, 199, Some((100, 130))), 130);
+        assert_eq!(narrower(100, 199, Some((90, 120))), 120);
+        for useless in [
+            None,
+            Some((100, 199)),
+            Some((100, 500)),
+            Some((0, 99)),
+            Some((150, 160)),
+        ] {
+            assert_eq!(narrower(100, 199, useless), 149, "{useless:?}");
+        }
+        assert_eq!(narrower(100, 101, None), 100);
+    }
+}

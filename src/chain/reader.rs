@@ -1,0 +1,344 @@
+//! The verified way to read one chain: what it returns as a header or a block was recomputed here.
+//!
+//! Each read goes to the best endpoint, and to the next where that one fails; there are no delays and no second rounds,
+//! because only the caller knows whether the answer is still wanted. Nothing is ever read as empty on failure.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy::primitives::{Address, B256, Bytes};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::bloom::BloomMemory;
+use super::endpoint::{Endpoint, Endpoints, Lane};
+use super::error::{ChainError, ErrorClass, Failure, Unproven};
+use super::filter::LogFilter;
+use super::header::{RawHeader, first_unlinked};
+use super::proof::{WireReceipt, prove_receipts};
+use super::rpc::{Quantity, quantity};
+use crate::domain::{Header, Level, LogEntry, ProvenBlock};
+
+/// Headers per batch. A header with the hashes of its transactions takes up to 100 kB.
+const HEADERS_PER_BATCH: u64 = 50;
+/// Batches of headers, or receipts, in flight for one read.
+pub(super) const CONCURRENCY: usize = 4;
+/// Receipts per batch, where an endpoint does not serve a block's receipts at once.
+const RECEIPTS_PER_BATCH: usize = 50;
+/// Memories of bloom bits that are kept for the next read.
+const MAX_MEMORIES: usize = 4;
+
+/// Reads one chain. Clones share the endpoints.
+#[derive(Debug, Clone)]
+pub struct ChainReader {
+    endpoints: Endpoints,
+    memories: Arc<Mutex<Vec<BloomMemory>>>,
+}
+
+/// The transactions of a block, as far as needed.
+#[derive(Debug, Deserialize)]
+struct WireTransactions {
+    transactions: Vec<B256>,
+}
+
+/// A block's hash, unproven.
+#[derive(Debug, Deserialize)]
+struct WireHash {
+    hash: B256,
+}
+
+impl ChainReader {
+    pub(super) fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            memories: Arc::default(),
+        }
+    }
+
+    /// The endpoints behind it.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Asks each endpoint in turn until one answers. The first failure is the one returned: it is the best endpoint's.
+    pub(super) async fn try_each<T, F>(&self, ask: impl Fn(Endpoint) -> F) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let mut first = None;
+        for endpoint in self.endpoints.ranked() {
+            match ask(endpoint).await {
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_reverted() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "an endpoint failed a read");
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| ChainError::Settings {
+            endpoint: Arc::from("chain"),
+            problem: "no endpoint is configured",
+        }))
+    }
+
+    /// `eth_chainId`.
+    ///
+    /// # Errors
+    /// Every endpoint failed.
+    pub async fn chain_id(&self) -> Result<crate::domain::ChainId, ChainError> {
+        let Quantity(id) = self
+            .try_each(|endpoint| async move { endpoint.request("eth_chainId", json!([])).await })
+            .await?;
+        Ok(crate::domain::ChainId(id))
+    }
+
+    /// The hash of block 0 as the endpoint gives it: an identity to compare, so it is not recomputed.
+    ///
+    /// # Errors
+    /// Every endpoint failed.
+    pub async fn genesis_hash(&self) -> Result<B256, ChainError> {
+        let block: WireHash = self
+            .try_each(|endpoint| async move {
+                endpoint
+                    .request("eth_getBlockByNumber", json!(["0x0", false]))
+                    .await
+            })
+            .await?;
+        Ok(block.hash)
+    }
+
+    /// `web3_clientVersion`, such as `anvil/v1.7.1`.
+    ///
+    /// # Errors
+    /// Every endpoint failed.
+    pub async fn client_version(&self) -> Result<String, ChainError> {
+        self.try_each(|endpoint| async move { endpoint.request("web3_clientVersion", json!([])).await })
+            .await
+    }
+
+    /// The newest header: the poll. It notices what a socket does not say, such as a head that went back.
+    ///
+    /// # Errors
+    /// Every endpoint failed, or its header is unproven.
+    pub async fn latest(&self) -> Result<Header, ChainError> {
+        self.try_each(|endpoint| async move {
+            let header = fetch_header(&endpoint, "eth_getBlockByNumber", json!(["latest", false])).await?;
+            endpoint.identity().polled.store(header.number, Ordering::Relaxed);
+            endpoint.identity().saw_head(header.number, header.timestamp_s);
+            Ok(header)
+        })
+        .await
+    }
+
+    /// The header with this hash.
+    ///
+    /// # Errors
+    /// Every endpoint failed ([`ErrorClass::MissingData`] where the first does not know it), or it is unproven.
+    pub async fn header_by_hash(&self, hash: B256) -> Result<Header, ChainError> {
+        self.try_each(|endpoint| async move {
+            let header = fetch_header(&endpoint, "eth_getBlockByHash", json!([hash, false])).await?;
+            if header.hash == hash {
+                return Ok(header);
+            }
+            Err(endpoint.identity().unproven(header.number, Unproven::OtherBlock))
+        })
+        .await
+    }
+
+    /// The header at this height.
+    ///
+    /// # Errors
+    /// As [`ChainReader::header_by_hash`].
+    pub async fn header_by_number(&self, number: u64) -> Result<Header, ChainError> {
+        self.try_each(|endpoint| async move {
+            let params = json!([quantity(number), false]);
+            let header = fetch_header(&endpoint, "eth_getBlockByNumber", params).await?;
+            if header.number == number {
+                return Ok(header);
+            }
+            Err(endpoint.identity().unproven(number, Unproven::OtherBlock))
+        })
+        .await
+    }
+
+    /// The headers `from..=to`, each extending the one before it.
+    ///
+    /// # Errors
+    /// Every endpoint failed, or a header is unproven or unlinked.
+    pub async fn headers(&self, from: u64, to: u64) -> Result<Vec<Header>, ChainError> {
+        self.try_each(|endpoint| async move { linked_headers(&endpoint, from, to, None).await })
+            .await
+    }
+
+    /// The block of a proven header with its logs that `filter` asks for. Where the bloom denies them all there is no
+    /// request; otherwise all receipts are fetched and must rebuild the receipts root.
+    ///
+    /// # Errors
+    /// Every endpoint failed, or its receipts are unproven.
+    pub async fn prove_block(&self, header: &Header, filter: &LogFilter) -> Result<ProvenBlock, ChainError> {
+        let logs = if filter.bloom_hit(&header.bloom).is_none() {
+            Vec::new()
+        } else {
+            self.try_each(|endpoint| async move { proven_logs(&endpoint, Lane::Live, header, filter).await })
+                .await?
+        };
+        Ok(ProvenBlock {
+            header: header.clone(),
+            logs,
+            level: Level::Receipts,
+        })
+    }
+
+    /// `eth_call` in the state after the block `at` (EIP-1898). Unproven: one node's word.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Reverted`] where the call itself failed; else every endpoint failed.
+    pub async fn call(&self, to: Address, data: Bytes, at: B256) -> Result<Bytes, ChainError> {
+        let params = json!([{"to": to, "data": data}, {"blockHash": at}]);
+        let params = &params;
+        self.try_each(|endpoint| async move { endpoint.request("eth_call", params.clone()).await })
+            .await
+    }
+
+    /// The code at `address` now; empty where there is no contract. Unproven.
+    ///
+    /// # Errors
+    /// Every endpoint failed.
+    pub async fn code(&self, address: Address) -> Result<Bytes, ChainError> {
+        self.try_each(
+            |endpoint| async move { endpoint.request("eth_getCode", json!([address, "latest"])).await },
+        )
+        .await
+    }
+
+    pub(super) fn take_memory(&self) -> BloomMemory {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.pop().unwrap_or_else(BloomMemory::new)
+    }
+
+    pub(super) fn return_memory(&self, memory: BloomMemory) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if memories.len() < MAX_MEMORIES {
+            memories.push(memory);
+        }
+    }
+}
+
+async fn fetch_header(
+    endpoint: &Endpoint,
+    method: &'static str,
+    params: Value,
+) -> Result<Header, ChainError> {
+    let raw: RawHeader = endpoint.request(method, params).await?;
+    raw.prove()
+        .map_err(|reason| endpoint.identity().unproven(raw.block().number, reason))
+}
+
+/// The headers `from..=to` of one endpoint, proven, linked to each other and to `expected_parent`.
+pub(super) async fn linked_headers(
+    endpoint: &Endpoint,
+    from: u64,
+    to: u64,
+    expected_parent: Option<B256>,
+) -> Result<Vec<Header>, ChainError> {
+    let batches: Vec<Vec<Header>> = stream::iter(batches(from, to))
+        .map(|(from, to)| header_batch(endpoint, from, to))
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let headers = batches.concat();
+    match first_unlinked(&headers, expected_parent) {
+        None => Ok(headers),
+        Some((number, expected_parent)) => Err(ChainError::Unlinked {
+            endpoint: Arc::clone(&endpoint.identity().endpoint),
+            number,
+            expected_parent,
+        }),
+    }
+}
+
+fn batches(from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+    let mut next = Some(from).filter(|from| *from <= to);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let end = to.min(start.saturating_add(HEADERS_PER_BATCH - 1));
+        next = end.checked_add(1).filter(|next| *next <= to);
+        Some((start, end))
+    })
+}
+
+async fn header_batch(endpoint: &Endpoint, from: u64, to: u64) -> Result<Vec<Header>, ChainError> {
+    let calls = (from..=to)
+        .map(|number| ("eth_getBlockByNumber", json!([quantity(number), false])))
+        .collect();
+    let raw: Vec<RawHeader> = endpoint.batch_by(Lane::Bulk, calls).await?;
+    (from..=to)
+        .zip(raw)
+        .map(|(number, raw)| {
+            let unproven = |reason| endpoint.identity().unproven(number, reason);
+            if raw.block().number != number {
+                return Err(unproven(Unproven::OtherBlock));
+            }
+            raw.prove().map_err(unproven)
+        })
+        .collect()
+}
+
+/// The logs of a block that `filter` asks for, from receipts that rebuild the header's root.
+pub(super) async fn proven_logs(
+    endpoint: &Endpoint,
+    lane: Lane,
+    header: &Header,
+    filter: &LogFilter,
+) -> Result<Vec<LogEntry>, ChainError> {
+    let receipts = fetch_receipts(endpoint, lane, header).await?;
+    let (checked, filter) = (header.clone(), filter.clone());
+    let proven = tokio::task::spawn_blocking(move || {
+        prove_receipts(&checked, receipts).map(|mut logs| {
+            logs.retain(|log| filter.matches(log));
+            logs
+        })
+    })
+    .await;
+    match proven {
+        Ok(proven) => proven.map_err(|reason| endpoint.identity().unproven(header.number, reason)),
+        Err(_) => Err(endpoint.identity().failed(
+            "eth_getBlockReceipts",
+            Failure::transport("the proof was cut short"),
+        )),
+    }
+}
+
+async fn fetch_receipts(
+    endpoint: &Endpoint,
+    lane: Lane,
+    header: &Header,
+) -> Result<Vec<WireReceipt>, ChainError> {
+    let served = endpoint.serves_block_receipts();
+    if served.load(Ordering::Relaxed) {
+        let params = json!([header.hash]);
+        match endpoint.request_by(lane, "eth_getBlockReceipts", params).await {
+            Err(error) if error.class() == Some(&ErrorClass::Unsupported) => {
+                served.store(false, Ordering::Relaxed);
+            }
+            receipts => return receipts,
+        }
+    }
+    let block: WireTransactions = endpoint
+        .request_by(lane, "eth_getBlockByHash", json!([header.hash, false]))
+        .await?;
+    let calls: Vec<_> = block
+        .transactions
+        .iter()
+        .map(|hash| ("eth_getTransactionReceipt", json!([hash])))
+        .collect();
+    let batches: Vec<Vec<WireReceipt>> = stream::iter(calls.chunks(RECEIPTS_PER_BATCH).map(<[_]>::to_vec))
+        .map(|calls| endpoint.batch_by(lane, calls))
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    Ok(batches.into_iter().flatten().collect())
+}

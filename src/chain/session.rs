@@ -1,0 +1,249 @@
+//! The WebSocket session of one endpoint: it connects, subscribes, carries requests, and reconnects for ever.
+//!
+//! One task owns the socket. Each life of the socket begins with `eth_chainId`; only then is anything believed or sent.
+//! A socket that is silent for two ping periods is taken for half-open and left; one that falls behind the poll has lost
+//! its subscription and is left too. Nothing waits for the reader of the stream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use alloy::primitives::bytes::Bytes;
+use futures_util::StreamExt;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::connection::{Connection, Lost, Socket};
+use super::error::Failure;
+use super::filter::LogFilter;
+use super::identity::Identity;
+use super::rpc::MAX_BODY_BYTES;
+use super::stream::Mailbox;
+use crate::retry::Backoff;
+
+/// Requests that wait for the socket to take them.
+const MAX_WAITING: usize = 256;
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(15);
+
+/// The times that govern a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// From the dial to the answers to `eth_chainId` and the subscriptions.
+    pub connect: Duration,
+    /// Between two pings; twice this without a byte is a dead socket.
+    pub ping: Duration,
+    /// How long the socket may be behind the poll.
+    pub behind: Duration,
+}
+
+impl Pace {
+    pub fn new(request_timeout: Duration, block_time: Duration) -> Self {
+        Self {
+            connect: request_timeout.max(Duration::from_secs(1)),
+            ping: Duration::from_secs(15),
+            behind: (block_time * 3).max(Duration::from_secs(3)),
+        }
+    }
+}
+
+/// One request on its way to the socket.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub id: u64,
+    pub text: String,
+    pub reply: oneshot::Sender<Bytes>,
+}
+
+/// The way into a session. Dropping it ends the session's task.
+#[derive(Debug)]
+pub(super) struct Session {
+    requests: mpsc::Sender<Outgoing>,
+    connected: watch::Receiver<bool>,
+    suspicion: watch::Sender<Option<Instant>>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Session {
+    /// Starts the task.
+    pub fn start(
+        identity: Arc<Identity>,
+        url: SecretString,
+        pace: Pace,
+        filter: watch::Receiver<LogFilter>,
+        mailbox: Arc<Mailbox>,
+        slot: usize,
+    ) -> Self {
+        let (requests, incoming) = mpsc::channel(MAX_WAITING);
+        let (connected_sender, connected) = watch::channel(false);
+        let (suspicion, suspected) = watch::channel(None);
+        let keeper = Keeper {
+            identity,
+            url,
+            pace,
+            filter,
+            mailbox,
+            slot,
+            incoming,
+            connected: connected_sender,
+            suspected,
+        };
+        let task = tokio::spawn(keeper.keep()).abort_handle();
+        Self {
+            requests,
+            connected,
+            suspicion,
+            task,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    /// Waits until the socket is up; the caller bounds the time.
+    pub async fn wait_connected(&self) {
+        let mut connected = self.connected.clone();
+        if connected.wait_for(|up| *up).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A request sent at `sent` was not answered in time: if nothing else was heard since, the socket is left at once
+    /// rather than after two ping periods.
+    pub fn suspect(&self, sent: Instant) {
+        self.suspicion.send_replace(Some(sent));
+    }
+
+    /// Sends one request and waits for its answer; fails as soon as the socket does. The caller bounds the time.
+    pub async fn send(&self, id: u64, text: String) -> Result<Bytes, Failure> {
+        let down = || Failure::transport("the socket is down");
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Outgoing { id, text, reply })
+            .await
+            .map_err(|_| down())?;
+        answer.await.map_err(|_| down())
+    }
+}
+
+/// The task's state across the lives of the socket.
+struct Keeper {
+    identity: Arc<Identity>,
+    url: SecretString,
+    pace: Pace,
+    filter: watch::Receiver<LogFilter>,
+    mailbox: Arc<Mailbox>,
+    slot: usize,
+    incoming: mpsc::Receiver<Outgoing>,
+    connected: watch::Sender<bool>,
+    suspected: watch::Receiver<Option<Instant>>,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+        loop {
+            let lost = match self.dial().await {
+                Ok(socket) => self.live(socket, &mut backoff).await,
+                Err(lost) => lost,
+            };
+            if self.connected.send_replace(false) {
+                self.mailbox.disconnected(self.slot);
+            }
+            self.identity.show_connected(false);
+            self.identity.count_reconnect(lost.reason());
+            let delay = backoff.next_delay();
+            tracing::warn!(
+                chain = %self.identity.chain, endpoint = %self.identity.endpoint,
+                reason = lost.reason(), ?delay, "the socket was lost"
+            );
+            self.refuse_for(delay).await;
+        }
+    }
+
+    async fn dial(&mut self) -> Result<Socket, Lost> {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_BODY_BYTES))
+            .max_frame_size(Some(MAX_BODY_BYTES));
+        let url = self.url.expose_secret().to_owned();
+        let dialling = timeout(
+            self.pace.connect,
+            tokio_tungstenite::connect_async_with_config(url, Some(config), true),
+        );
+        tokio::pin!(dialling);
+        loop {
+            tokio::select! {
+                dialled = &mut dialling => {
+                    return match dialled {
+                        Ok(Ok((socket, _))) => Ok(socket),
+                        // The error may hold the URL, or an answer that echoes it.
+                        Ok(Err(_)) => Err(Lost::Dial),
+                        Err(_) => Err(Lost::Timeout),
+                    };
+                }
+                // Dropping a request tells its sender to go another way.
+                Some(_) = self.incoming.recv() => {}
+            }
+        }
+    }
+
+    async fn refuse_for(&mut self, delay: Duration) {
+        let until = Instant::now() + delay;
+        while let Ok(Some(_)) = tokio::time::timeout_at(until, self.incoming.recv()).await {}
+    }
+
+    /// One life of the socket, until it is lost.
+    async fn live(&mut self, socket: Socket, backoff: &mut Backoff) -> Lost {
+        let (sink, mut source) = socket.split();
+        let mut connection = Connection::new(
+            Arc::clone(&self.identity),
+            Arc::clone(&self.mailbox),
+            self.slot,
+            self.pace,
+            sink,
+        );
+        let filter = self.filter.borrow_and_update().clone();
+        if let Err(lost) = connection.introduce(filter).await {
+            return lost;
+        }
+        let mut ticks = interval(self.pace.ping.min(self.pace.behind) / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let step = tokio::select! {
+                message = source.next() => {
+                    let received_at = std::time::Instant::now();
+                    connection.on_message(message, received_at).await
+                }
+                Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,
+                Ok(()) = self.filter.changed(), if connection.is_ready() => {
+                    let filter = self.filter.borrow_and_update().clone();
+                    connection.subscribe_logs(&filter).await
+                }
+                Ok(()) = self.suspected.changed() => {
+                    let sent = *self.suspected.borrow_and_update();
+                    connection.on_suspicion(sent)
+                }
+                _ = ticks.tick() => connection.on_tick().await,
+            };
+            if let Err(lost) = step {
+                return lost;
+            }
+            if connection.is_ready() && !*self.connected.borrow() {
+                backoff.reset();
+                self.connected.send_replace(true);
+                self.identity.show_connected(true);
+                self.identity.streamed.store(0, Ordering::Relaxed);
+                self.mailbox.connected(self.slot);
+            }
+        }
+    }
+}

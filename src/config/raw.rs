@@ -1,0 +1,147 @@
+//! What an operator writes, key by key; `config/tollgate.toml` explains each one.
+//!
+//! Texts are kept as texts and numbers as integers, so that what is wrong with a value is found by the check, which can
+//! name the key and the remedy. These types hold secrets as they were written, so none of them implements `Debug`.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) listen: String,
+    pub(super) metrics_listen: String,
+    pub(super) max_body_bytes: i64,
+    pub(super) request_timeout: String,
+    pub(super) requests_per_second: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
+    pub(super) max_connections: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: String,
+    pub(super) filter: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Catalogue {
+    pub(super) path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Payments {
+    pub(super) enabled: bool,
+    pub(super) charge_ttl: String,
+    pub(super) charge_grace: String,
+    pub(super) tolerance_basis_points: i64,
+    pub(super) tolerance_units: Units,
+    pub(super) tolerance_max_basis_points: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wallets {
+    pub(super) domain: String,
+    pub(super) uri: String,
+    pub(super) nonce_ttl: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stripe {
+    pub(super) webhook_secrets: Option<Vec<String>>,
+    pub(super) webhook_secrets_file: Option<String>,
+    pub(super) tolerance: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) name: String,
+    pub(super) url: Option<String>,
+    pub(super) url_file: Option<String>,
+    pub(super) secrets: Option<Vec<String>>,
+    pub(super) secrets_file: Option<String>,
+    #[serde(default)]
+    pub(super) allow_private_network: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Chain {
+    pub(super) id: i64,
+    pub(super) block_time: String,
+    pub(super) poll_interval: Option<String>,
+    pub(super) confirmations: i64,
+    pub(super) start_block: Option<i64>,
+    #[serde(default)]
+    pub(super) development: bool,
+    pub(super) treasury: Option<String>,
+    pub(super) max_log_range: Option<i64>,
+    /// Read one by one, so that each may have its own fault.
+    #[serde(default)]
+    pub(super) tokens: Vec<toml::Value>,
+    /// As `tokens`.
+    #[serde(default)]
+    pub(super) endpoints: Vec<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    pub(super) address: String,
+    pub(super) symbol: String,
+    pub(super) decimals: i64,
+    pub(super) dust: Option<Units>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    pub(super) name: String,
+    pub(super) operator: String,
+    pub(super) ws: Option<String>,
+    pub(super) ws_file: Option<String>,
+    pub(super) http: Option<String>,
+    pub(super) http_file: Option<String>,
+    pub(super) requests_per_second: Option<i64>,
+    pub(super) max_in_flight: Option<i64>,
+    pub(super) request_timeout: Option<String>,
+}
+
+/// Decimal units as text. A whole number may stand without quotes; a float may not, as it cannot carry most decimals.
+pub(super) struct Units(pub(super) String);
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = Units;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a decimal number in quotes such as \"0.05\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Units, E> {
+                Ok(Units(text.to_owned()))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Units, E> {
+                Ok(Units(number.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}

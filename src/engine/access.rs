@@ -1,0 +1,287 @@
+//! Gates, and the proof that a wallet is a user's.
+
+use alloy::primitives::Address;
+use serde_json::json;
+
+use super::answers::Change;
+use super::idempotency::{self, Idempotency, Idempotent};
+use super::work::{Command, Origin, Work};
+use super::{EngineError, parse_own, random_id};
+use crate::access::{self, Lint};
+use crate::domain::{ChainId, Gate, GateAction, GateId, Millis, Rule, TenantId, UserId, WalletLink};
+use crate::store::{self, Nonce};
+use crate::wallet::{Expected, verify};
+
+/// The longest name or description of a gate, in characters.
+const MAX_TEXT: usize = 200;
+
+/// The most gates of one tenant.
+const MAX_GATES: usize = 1_000;
+
+/// The most wallets of one user.
+const MAX_WALLETS: usize = 50;
+
+/// Used and expired nonces are forgotten after a day.
+const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Makes a gate, and watches the contracts that it needs.
+#[derive(Debug, Clone)]
+pub struct CreateGate {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it may answer eligible.
+    pub enabled: bool,
+    /// What it guards.
+    pub action: GateAction,
+    /// What must hold.
+    pub rule: Rule,
+    /// The first block that may hold a transfer of a contract that was never watched; the chain's own first block where
+    /// it is left out.
+    pub from_block: Option<u64>,
+    /// How the answer is written.
+    pub view: fn(&Gate, &[Lint]) -> serde_json::Value,
+    /// The request's idempotency key.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Command for CreateGate {
+    type Output = Idempotent;
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<Idempotent, EngineError> {
+        if let Some(known) = idempotency::recall(work, self.idempotency.as_ref()).await? {
+            return Ok(known);
+        }
+        let text_fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT;
+        if !text_fits(&self.name) {
+            return Err(EngineError::invalid("name", format!("must be 1 to {MAX_TEXT} characters")));
+        }
+        if self.description.as_deref().is_some_and(|text| text.chars().count() > MAX_TEXT) {
+            return Err(EngineError::invalid("description", format!("must be at most {MAX_TEXT} characters")));
+        }
+        if work.engine.answers.gates(&self.tenant).len() >= MAX_GATES {
+            return Err(EngineError::Conflict {
+                code: "TOO_MANY_GATES",
+                problem: format!("a tenant has at most {MAX_GATES} gates"),
+            });
+        }
+        let lints = access::validate(&self.rule)
+            .map_err(|error| EngineError::invalid("rule", format!("{}: {}", error.pointer, error.message)))?;
+        for need in access::needs(&self.rule) {
+            self.watch(work, need.chain, need.contract).await?;
+        }
+        let gate = Gate {
+            id: parse_own(&random_id("gate_")?)?,
+            tenant: self.tenant.clone(),
+            name: self.name.clone(),
+            description: self.description.clone(),
+            enabled: self.enabled,
+            action: self.action.clone(),
+            rule: self.rule.clone(),
+            created_at: work.now,
+        };
+        work.tx.insert_gate(&gate).await?;
+        let answer = (self.view)(&gate, &lints);
+        work.audit("gate.create", format!("gate:{}", gate.id), (None, Some(answer.clone()))).await?;
+        work.publish(Change::Gate(Box::new(gate)));
+        idempotency::remember(work, self.idempotency.as_ref(), answer).await
+    }
+}
+
+impl CreateGate {
+    async fn watch(&self, work: &mut Work<'_>, chain: ChainId, contract: Address) -> Result<(), EngineError> {
+        let settings = work.engine.chain(chain)?;
+        // Without a first block the balances of those who hold already would be missed, and answered as a no.
+        let Some(from) = self.from_block.or(settings.start_block) else {
+            return Err(EngineError::invalid(
+                "fromBlock",
+                format!("is needed on chain {chain}: the block in which {contract} was deployed"),
+            ));
+        };
+        if work.tx.insert_watch(chain, contract, from).await? {
+            let watches = store::watches(work.tx.conn(), chain).await?;
+            let watch = watches.into_iter().filter(|watch| watch.contract == contract).collect();
+            work.publish(Change::Chain { chain, heights: None, balances: Vec::new(), watches: watch });
+            work.published.watches_changed = true;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a gate. Its contracts stay watched: another gate may need them.
+#[derive(Debug, Clone)]
+pub struct DeleteGate {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// Whose it must be.
+    pub tenant: TenantId,
+    /// The gate.
+    pub id: GateId,
+}
+
+impl Command for DeleteGate {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        if !work.tx.delete_gate(&self.tenant, &self.id).await? {
+            return Err(EngineError::NotFound("gate"));
+        }
+        work.audit("gate.delete", format!("gate:{}", self.id), (None, None)).await?;
+        work.publish(Change::GateRemoved(self.tenant.clone(), self.id.clone()));
+        Ok(())
+    }
+}
+
+/// Gives a user a nonce for one proof.
+#[derive(Debug, Clone)]
+pub struct IssueNonce {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+}
+
+/// A nonce, and what a message must say with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedNonce {
+    /// The nonce.
+    pub nonce: String,
+    /// The domain that the message must name.
+    pub domain: String,
+    /// The URI that the message must name.
+    pub uri: String,
+    /// The chains that the message may name.
+    pub chains: Vec<ChainId>,
+    /// Until when it may be used.
+    pub expires_at: Millis,
+}
+
+impl Command for IssueNonce {
+    type Output = IssuedNonce;
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<IssuedNonce, EngineError> {
+        let settings = &work.engine.settings;
+        let ttl_ms = i64::try_from(settings.wallets.nonce_ttl.as_millis()).unwrap_or(i64::MAX);
+        let text = random_id("")?;
+        let nonce = Nonce {
+            tenant: self.tenant.clone(),
+            user: self.user.clone(),
+            expires_at: work.now.saturating_add(ttl_ms),
+            used_at: None,
+        };
+        work.tx.insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS).await?;
+        Ok(IssuedNonce {
+            nonce: text,
+            domain: settings.wallets.domain.clone(),
+            uri: settings.wallets.uri.clone(),
+            chains: settings.chains.iter().map(|chain| chain.id).collect(),
+            expires_at: nonce.expires_at,
+        })
+    }
+}
+
+/// Links a wallet to the user whose nonce its owner signed.
+#[derive(Debug, Clone)]
+pub struct LinkWallet {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// The EIP-4361 message.
+    pub message: String,
+    /// Its signature, 65 bytes in hexadecimal.
+    pub signature: String,
+    /// The nonce that the message names.
+    pub nonce: String,
+}
+
+impl Command for LinkWallet {
+    type Output = WalletLink;
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<WalletLink, EngineError> {
+        let unknown = || EngineError::invalid("message", "names a nonce that is unknown, used, or expired");
+        let nonce = store::nonce(work.tx.conn(), &self.nonce).await?.ok_or_else(unknown)?;
+        let ours = nonce.tenant == self.tenant && nonce.user == self.user;
+        if !ours || nonce.used_at.is_some() || nonce.expires_at <= work.now {
+            return Err(unknown());
+        }
+        let address = self.verify(work, &nonce)?;
+        if !work.tx.use_nonce(&self.nonce, work.now).await? {
+            return Err(unknown());
+        }
+        self.link(work, address).await
+    }
+}
+
+impl LinkWallet {
+    fn verify(&self, work: &Work<'_>, nonce: &Nonce) -> Result<Address, EngineError> {
+        let settings = &work.engine.settings;
+        let chain_ids: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
+        let expected = Expected {
+            domain: &settings.wallets.domain,
+            uri: &settings.wallets.uri,
+            chain_ids: &chain_ids,
+            nonce: &self.nonce,
+            nonce_ttl: settings.wallets.nonce_ttl,
+            now: work.now,
+        };
+        debug_assert!(nonce.expires_at > work.now);
+        verify(&self.message, &self.signature, &expected)
+            .map_err(|error| EngineError::invalid("message", error.to_string()))
+    }
+
+    async fn link(&self, work: &mut Work<'_>, address: Address) -> Result<WalletLink, EngineError> {
+        if let Some(known) = store::wallet_link(work.tx.conn(), &self.tenant, address).await? {
+            if known.user == self.user {
+                return Ok(known);
+            }
+            return Err(EngineError::Conflict {
+                code: "WALLET_TAKEN",
+                problem: "this wallet is linked to another user".to_owned(),
+            });
+        }
+        let linked = store::wallet_links_of(work.tx.conn(), &self.tenant, &self.user).await?;
+        if linked.len() >= MAX_WALLETS {
+            return Err(EngineError::Conflict {
+                code: "TOO_MANY_WALLETS",
+                problem: format!("a user has at most {MAX_WALLETS} wallets"),
+            });
+        }
+        let link = WalletLink {
+            tenant: self.tenant.clone(),
+            user: self.user.clone(),
+            address,
+            linked_at: work.now,
+        };
+        work.tx.insert_wallet_link(&link).await?;
+        let after = json!({"tenantId": link.tenant, "userId": link.user, "nonce": self.nonce});
+        work.audit("wallet.link", format!("wallet:{address}"), (None, Some(after))).await?;
+        work.publish(Change::Wallet(link.clone()));
+        Ok(link)
+    }
+}

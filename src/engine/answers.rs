@@ -1,0 +1,304 @@
+//! The answers that are kept in memory: what every check is answered from, with no database and no chain on the way.
+//!
+//! Only durable facts come in, in the order of their sequence; a change that arrives late is passed over. What a chain's
+//! block changes is changed under one lock, so that no reader sees a balance with another block's height.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use alloy::primitives::{Address, U256};
+
+use crate::domain::{
+    Amount, AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId, WalletLink,
+};
+use crate::store::{self, BalanceRow, Store, StoreError, Watch};
+
+/// How many charges may be shown as `detected` at once; a hint that the oldest may lose.
+const MAX_SIGHTINGS: usize = 10_000;
+
+/// A tenant's sources and what was folded from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantAnswer {
+    /// Every source, for folding again when time has passed.
+    pub sources: Vec<Source>,
+    /// The fold as it was stored.
+    pub entitlement: Entitlement,
+    /// Counts its changes.
+    pub sequence: i64,
+}
+
+/// How far a chain is, in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChainAnswer {
+    /// The heights as of the last commit.
+    pub heights: Heights,
+}
+
+/// A balance read from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadBalance {
+    /// The sum over the wallets.
+    pub reading: Reading,
+    /// The settled block it is as of; none before the first.
+    pub as_of: Option<AsOf>,
+}
+
+/// A durable change of what is kept in memory.
+#[derive(Debug)]
+pub(super) enum Change {
+    Chain { chain: ChainId, heights: Option<Heights>, balances: Vec<BalanceRow>, watches: Vec<Watch> },
+    ChainReset(ChainId),
+    WatchRestarted(ChainId, Watch),
+    Sighted(BTreeSet<ChargeId>),
+    Tenant(TenantId, Box<TenantAnswer>),
+    Wallet(WalletLink),
+    Gate(Box<Gate>),
+    GateRemoved(TenantId, GateId),
+}
+
+#[derive(Debug, Default)]
+struct ChainState {
+    heights: Heights,
+    contracts: HashMap<Address, Contract>,
+}
+
+#[derive(Debug)]
+struct Contract {
+    watch: Watch,
+    balances: HashMap<Address, U256>,
+    /// Holders whose folded balance is below zero: history or the contract itself is not what it says.
+    impossible: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sightings {
+    amounts: HashMap<ChargeId, Amount>,
+    order: VecDeque<ChargeId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answers {
+    chains: HashMap<ChainId, RwLock<ChainState>>,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
+    wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
+    gates: RwLock<HashMap<GateId, Arc<Gate>>>,
+    sightings: Mutex<Sightings>,
+}
+
+/// A lock is only poisoned by a panic between two assignments; what it guards is still whole.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Balances are folded modulo 2^256; more than half of that is a debt, which no token has.
+fn is_impossible(value: U256) -> bool {
+    value.bit(255)
+}
+
+impl ChainState {
+    async fn load(store: &Store, chain: ChainId) -> Result<Self, StoreError> {
+        let mut conn = store.read().await?;
+        let mut state = Self::default();
+        if let Some(row) = store::chain_row(&mut conn, chain).await? {
+            state.heights = row.heights;
+        }
+        for watch in store::watches(&mut conn, chain).await? {
+            state.put_watch(watch);
+        }
+        for balance in store::balances(&mut conn, chain).await? {
+            state.put_balance(&balance);
+        }
+        Ok(state)
+    }
+
+    fn put_watch(&mut self, watch: Watch) {
+        let contract = self.contracts.entry(watch.contract).or_insert_with(|| Contract {
+            watch,
+            balances: HashMap::new(),
+            impossible: 0,
+        });
+        contract.watch = watch;
+    }
+
+    fn put_balance(&mut self, row: &BalanceRow) {
+        let Some(contract) = self.contracts.get_mut(&row.contract) else {
+            return;
+        };
+        let before = if row.value.is_zero() {
+            contract.balances.remove(&row.holder)
+        } else {
+            contract.balances.insert(row.holder, row.value)
+        };
+        contract.impossible -= u64::from(before.is_some_and(is_impossible));
+        contract.impossible += u64::from(is_impossible(row.value));
+    }
+
+    fn sum(&self, contract: Address, wallets: &[Address]) -> Reading {
+        match self.contracts.get(&contract) {
+            Some(known) if known.watch.is_complete() && known.impossible == 0 => {
+                let held = wallets.iter().filter_map(|wallet| known.balances.get(wallet));
+                Reading::Known(held.fold(U256::ZERO, |sum, value| sum.saturating_add(*value)))
+            }
+            _ => Reading::Unknown,
+        }
+    }
+}
+
+impl Answers {
+    pub(super) async fn load(store: &Store, chain_ids: &[ChainId]) -> Result<Self, StoreError> {
+        let mut chains = HashMap::new();
+        for chain in chain_ids {
+            chains.insert(*chain, RwLock::new(ChainState::load(store, *chain).await?));
+        }
+        let mut conn = store.read().await?;
+        let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
+        for source in store::sources(&mut conn, None).await? {
+            sources.entry(source.tenant.clone()).or_default().push(source);
+        }
+        let mut tenants = HashMap::new();
+        for (tenant, entitlement, sequence) in store::entitlements(&mut conn).await? {
+            let sources = sources.remove(&tenant).unwrap_or_default();
+            tenants.insert(tenant, Arc::new(TenantAnswer { sources, entitlement, sequence }));
+        }
+        let mut wallets: HashMap<(TenantId, UserId), Vec<Address>> = HashMap::new();
+        for link in store::wallet_links(&mut conn).await? {
+            wallets.entry((link.tenant, link.user)).or_default().push(link.address);
+        }
+        let gates = store::gates(&mut conn).await?;
+        let gates = gates.into_iter().map(|gate| (gate.id.clone(), Arc::new(gate))).collect();
+        Ok(Self {
+            chains,
+            tenants: RwLock::new(tenants),
+            wallets: RwLock::new(wallets),
+            gates: RwLock::new(gates),
+            sightings: Mutex::default(),
+        })
+    }
+
+    pub(super) fn apply(&self, change: Change) {
+        match change {
+            Change::Chain { chain, heights, balances, watches } => {
+                let Some(lock) = self.chains.get(&chain) else { return };
+                let mut state = write(lock);
+                watches.into_iter().for_each(|watch| state.put_watch(watch));
+                balances.iter().for_each(|balance| state.put_balance(balance));
+                if let Some(heights) = heights {
+                    state.heights = heights;
+                }
+            }
+            Change::ChainReset(chain) => {
+                if let Some(lock) = self.chains.get(&chain) {
+                    *write(lock) = ChainState::default();
+                }
+            }
+            Change::WatchRestarted(chain, watch) => {
+                if let Some(lock) = self.chains.get(&chain) {
+                    let mut state = write(lock);
+                    state.contracts.remove(&watch.contract);
+                    state.put_watch(watch);
+                }
+            }
+            Change::Sighted(charges) => charges.iter().for_each(|charge| self.unsight(charge)),
+            Change::Tenant(tenant, answer) => {
+                let mut tenants = write(&self.tenants);
+                if tenants.get(&tenant).is_none_or(|known| known.sequence <= answer.sequence) {
+                    tenants.insert(tenant, Arc::from(answer));
+                }
+            }
+            Change::Wallet(link) => {
+                let mut wallets = write(&self.wallets);
+                let linked = wallets.entry((link.tenant, link.user)).or_default();
+                if !linked.contains(&link.address) {
+                    linked.push(link.address);
+                }
+            }
+            Change::Gate(gate) => {
+                write(&self.gates).insert(gate.id.clone(), Arc::from(gate));
+            }
+            Change::GateRemoved(tenant, id) => {
+                write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
+            }
+        }
+    }
+
+    pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
+        self.chains.get(&chain).map(|lock| ChainAnswer { heights: read(lock).heights })
+    }
+
+    pub(super) fn balance(&self, chain: ChainId, contract: Address, wallets: &[Address]) -> ReadBalance {
+        let Some(lock) = self.chains.get(&chain) else {
+            return ReadBalance { reading: Reading::Unknown, as_of: None };
+        };
+        let state = read(lock);
+        let time_ms = state.heights.settled_time_ms;
+        let as_of = state.heights.settled.map(|block| AsOf { chain, block, time_ms });
+        let reading = if as_of.is_some() { state.sum(contract, wallets) } else { Reading::Unknown };
+        ReadBalance { reading, as_of }
+    }
+
+    /// The settled balance of each holder, as folded so far; zero where there is none.
+    pub(super) fn folded(&self, chain: ChainId, holders: &[(Address, Address)]) -> Vec<U256> {
+        let Some(lock) = self.chains.get(&chain) else {
+            return vec![U256::ZERO; holders.len()];
+        };
+        let state = read(lock);
+        let value = |(contract, holder): &(Address, Address)| {
+            let known = state.contracts.get(contract).and_then(|known| known.balances.get(holder));
+            known.copied().unwrap_or_default()
+        };
+        holders.iter().map(value).collect()
+    }
+
+    pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
+        let Some(lock) = self.chains.get(&chain) else { return Vec::new() };
+        read(lock).contracts.values().map(|contract| contract.watch).collect()
+    }
+
+    pub(super) fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantAnswer>> {
+        read(&self.tenants).get(tenant).cloned()
+    }
+
+    pub(super) fn wallets(&self, tenant: &TenantId, user: &UserId) -> Vec<Address> {
+        read(&self.wallets).get(&(tenant.clone(), user.clone())).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn gate(&self, tenant: &TenantId, id: &GateId) -> Option<Arc<Gate>> {
+        read(&self.gates).get(id).filter(|gate| gate.tenant == *tenant).cloned()
+    }
+
+    pub(super) fn gates(&self, tenant: &TenantId) -> Vec<Arc<Gate>> {
+        let mut gates: Vec<_> = read(&self.gates).values().filter(|gate| gate.tenant == *tenant).cloned().collect();
+        gates.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        gates
+    }
+
+    /// Shows a charge as detected until a proven block says more.
+    pub(super) fn sight(&self, charge: ChargeId, amount: Amount) {
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        if sightings.amounts.insert(charge.clone(), amount).is_none() {
+            sightings.order.push_back(charge);
+        }
+        while sightings.order.len() > MAX_SIGHTINGS {
+            if let Some(oldest) = sightings.order.pop_front() {
+                sightings.amounts.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn sighted(&self, charge: &ChargeId) -> Option<Amount> {
+        let sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        sightings.amounts.get(charge).copied()
+    }
+
+    /// A proven block has spoken of the charge.
+    fn unsight(&self, charge: &ChargeId) {
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        if sightings.amounts.remove(charge).is_some() {
+            sightings.order.retain(|known| known != charge);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What a chain's blocks change. One command takes the chain from one read height to the next: back to a common ancestor
+//! where there was a reorg, forward over proven blocks, and what the finality policy then covers takes effect.
+
+use std::collections::BTreeSet;
+
+use alloy::primitives::B256;
+use serde_json::json;
+
+use super::answers::Change;
+use super::holdings::Moves;
+use super::view::PaymentView;
+use super::work::{Command, Origin, Work};
+use super::{EngineError, settle};
+use crate::config;
+use crate::domain::{BlockRef, ChainId, ChargeId, Heights, Level, Payment, PaymentKey, PaymentState, ProvenBlock};
+use crate::ledger;
+use crate::store::{self, ChainRow, KeptHeader};
+
+/// Blocks that are kept below the head at the least, for a reorg to be measured against.
+const MIN_WINDOW: u64 = 256;
+
+/// Old headers are forgotten this many blocks at a time.
+const PRUNE_EVERY: u64 = 64;
+
+/// How many blocks below the head are kept.
+pub(super) fn window(chain: &config::Chain) -> u64 {
+    MIN_WINDOW.max(chain.confirmations.saturating_mul(2))
+}
+
+/// Takes a chain over: from now on only the holder of the returned fence writes its blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenChain {
+    /// The chain.
+    pub chain: ChainId,
+    /// Its genesis, as its endpoint says.
+    pub genesis: B256,
+    /// The head, for a chain that is read for the first time and names no first block.
+    pub head: u64,
+}
+
+/// A chain as its leader finds it.
+#[derive(Debug, Clone)]
+pub struct OpenedChain {
+    /// Our fence.
+    pub fence: i64,
+    /// What is stored.
+    pub row: ChainRow,
+    /// The kept headers, lowest first.
+    pub headers: Vec<KeptHeader>,
+}
+
+impl Command for OpenChain {
+    type Output = OpenedChain;
+
+    fn origin(&self) -> Origin {
+        Origin { actor: format!("chain:{}", self.chain), cause: "start".to_owned() }
+    }
+
+    fn chain(&self) -> Option<ChainId> {
+        Some(self.chain)
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
+        let settings = work.engine.chain(self.chain)?;
+        let fence = work.tx.take_lease(self.chain).await?;
+        if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
+            let start = settings.start_block.unwrap_or(self.head);
+            work.tx.insert_chain(self.chain, self.genesis, start).await?;
+            let after = json!({"genesis": self.genesis, "start": start});
+            work.audit("chain.register", format!("chain:{}", self.chain), (None, Some(after))).await?;
+        }
+        let row = store::chain_row(work.tx.conn(), self.chain).await?;
+        let row = row.ok_or(EngineError::NotFound("chain"))?;
+        let headers = store::headers(work.tx.conn(), self.chain).await?;
+        Ok(OpenedChain { fence, row, headers })
+    }
+}
+
+/// Forgets a development chain that was started anew: it no longer knows our blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct ResetChain {
+    /// The chain.
+    pub chain: ChainId,
+    /// Our fence.
+    pub fence: i64,
+}
+
+impl Command for ResetChain {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        Origin { actor: format!("chain:{}", self.chain), cause: "the chain was started anew".to_owned() }
+    }
+
+    fn chain(&self) -> Option<ChainId> {
+        Some(self.chain)
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        if !work.tx.claim_lease(self.chain, self.fence).await? {
+            return Err(EngineError::LeaseLost(self.chain));
+        }
+        let tenants = store::tenants_charged_on(work.tx.conn(), self.chain).await?;
+        work.tx.wipe_chain(self.chain).await?;
+        work.audit("chain.reset", format!("chain:{}", self.chain), (None, None)).await?;
+        for tenant in tenants {
+            settle::refold_crypto(work, &tenant).await?;
+        }
+        let watches = store::watches(work.tx.conn(), self.chain).await?;
+        work.publish(Change::ChainReset(self.chain));
+        work.publish(Change::Chain { chain: self.chain, heights: None, balances: Vec::new(), watches });
+        Ok(())
+    }
+}
+
+/// Takes a chain from one read height to the next.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    /// The chain.
+    pub chain: ChainId,
+    /// Our fence.
+    pub fence: i64,
+    /// The highest number that an endpoint has announced.
+    pub head: u64,
+    /// The common ancestor, where the blocks do not extend what was read; one of the kept headers.
+    pub rollback_to: Option<BlockRef>,
+    /// Proven, each linked to the one before, the first to the ancestor or to what was read.
+    pub blocks: Vec<ProvenBlock>,
+}
+
+impl Command for Advance {
+    type Output = Heights;
+
+    fn origin(&self) -> Origin {
+        let cause = match (&self.rollback_to, self.blocks.last()) {
+            (Some(ancestor), _) => format!("reorg to block {} {}", ancestor.number, ancestor.hash),
+            (None, Some(last)) => format!("block {} {}", last.header.number, last.header.hash),
+            (None, None) => String::new(),
+        };
+        Origin { actor: format!("chain:{}", self.chain), cause }
+    }
+
+    fn chain(&self) -> Option<ChainId> {
+        Some(self.chain)
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
+        if !work.tx.claim_lease(self.chain, self.fence).await? {
+            return Err(EngineError::LeaseLost(self.chain));
+        }
+        let settings = work.engine.chain(self.chain)?;
+        let row = store::chain_row(work.tx.conn(), self.chain).await?.ok_or(EngineError::NotFound("chain"))?;
+        let mut step = Step {
+            chain: settings,
+            heights: Heights { head: self.head, ..row.heights },
+            touched: BTreeSet::new(),
+            moves: Moves::load(work, self.chain).await?,
+        };
+        if let Some(ancestor) = self.rollback_to {
+            step.roll_back(work, ancestor).await?;
+        }
+        self.check_linked(&step)?;
+        for block in &self.blocks {
+            step.read(work, block, self.head).await?;
+        }
+        step.settle(work, &self.blocks).await?;
+        step.finish(work).await
+    }
+}
+
+impl Advance {
+    fn check_linked(&self, step: &Step<'_>) -> Result<(), EngineError> {
+        let mut below = step.heights.read;
+        for block in &self.blocks {
+            let header = &block.header;
+            let linked = below.is_none_or(|below| {
+                header.parent_hash == below.hash && Some(header.number) == below.number.checked_add(1)
+            });
+            if !linked {
+                return Err(EngineError::NotLinked(self.chain));
+            }
+            below = Some(header.block());
+        }
+        Ok(())
+    }
+}
+
+/// One run of [`Advance`].
+struct Step<'c> {
+    chain: &'c config::Chain,
+    heights: Heights,
+    touched: BTreeSet<ChargeId>,
+    moves: Moves,
+}
+
+impl Step<'_> {
+    /// Takes back everything above `ancestor`.
+    async fn roll_back(&mut self, work: &mut Work<'_>, ancestor: BlockRef) -> Result<(), EngineError> {
+        let chain = self.chain.id;
+        let kept = store::header_at(work.tx.conn(), chain, ancestor.number).await?;
+        let Some(kept) = kept.filter(|kept| kept.block == ancestor) else {
+            return Err(EngineError::NotLinked(chain));
+        };
+        let read = self.heights.read.map_or(0, |read| read.number);
+        for mut payment in store::payments_above(work.tx.conn(), chain, ancestor.number).await? {
+            payment.state = PaymentState::Orphaned;
+            self.touched.extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+            work.tx.put_payment(&payment).await?;
+            work.audit("payment.orphan", subject(&payment.key), (None, Some(evidence(&payment)))).await?;
+        }
+        work.tx.orphan_observations_above(chain, ancestor.number).await?;
+        if let Some(settled) = self.heights.settled.filter(|settled| settled.number > ancestor.number) {
+            let undone = store::movements_between(work.tx.conn(), chain, ancestor.number, settled.number).await?;
+            undone.iter().for_each(|movement| self.moves.undo(movement));
+            self.heights.settled = Some(ancestor);
+            self.heights.settled_time_ms = kept.time_ms;
+        }
+        self.moves.roll_back_watches(ancestor);
+        work.tx.delete_movements_above(chain, ancestor.number).await?;
+        work.tx.delete_headers_above(chain, ancestor.number).await?;
+        self.heights.read = Some(ancestor);
+        let depth = read.saturating_sub(ancestor.number);
+        let before = json!({"read": read});
+        let after = json!({"read": ancestor.number, "depth": depth});
+        work.audit("chain.reorg", format!("chain:{chain}"), (Some(before), Some(after.clone()))).await?;
+        let sequence = i64::try_from(read).unwrap_or(i64::MAX);
+        let data = json!({"chainId": chain, "ancestor": ancestor, "depth": depth});
+        work.owe("chain.reorged", format!("chain:{chain}"), sequence, data).await
+    }
+
+    /// Stores one block's facts. Nothing of them counts yet.
+    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, head: u64) -> Result<(), EngineError> {
+        let number = block.header.number;
+        let kept = number.saturating_add(window(self.chain)) > head;
+        if kept {
+            work.tx.insert_header(self.chain.id, &block.header).await?;
+        }
+        self.read_payments(work, block).await?;
+        self.moves.read(work, block, kept).await?;
+        self.heights.read = Some(block.header.block());
+        Ok(())
+    }
+
+    async fn read_payments(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
+        let Some(money) = work.engine.money(self.chain) else {
+            return Ok(());
+        };
+        for log in &block.logs {
+            let Some(transfer) = ledger::transfer(log) else { continue };
+            let Some(amount) = ledger::is_payment(&transfer, &money) else { continue };
+            let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
+                metrics::counter!("tollgate_payment_unproven_total").increment(1);
+                return Err(EngineError::Unproven(self.chain.id));
+            };
+            let key = PaymentKey { chain: self.chain.id, tx_hash: transfer.tx_hash, ordinal };
+            let known = store::payment(work.tx.conn(), &key).await?;
+            let mut payment = Payment {
+                key,
+                state: PaymentState::Confirming,
+                token: transfer.contract,
+                payer: transfer.from,
+                treasury: transfer.to,
+                amount,
+                block: block.header.block(),
+                block_time_ms: block.header.time_ms(),
+                log_index: transfer.log_index,
+                level: block.level,
+                allocation: known.and_then(|known| known.allocation),
+            };
+            if payment.allocation.is_none() {
+                payment.allocation = settle::allocate(work, &payment).await?;
+            }
+            work.tx.put_payment(&payment).await?;
+            work.tx.put_observation(&payment).await?;
+            work.audit("payment.read", subject(&key), (None, Some(evidence(&payment)))).await?;
+            match &payment.allocation {
+                Some((charge, _)) => {
+                    self.touched.insert(charge.clone());
+                }
+                None => {
+                    let resource = format!("payment:{}", subject(&key));
+                    work.owe("payment.unmatched", resource, 1, evidence(&payment)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves `settled` up to what the finality policy covers, and lets it take effect.
+    async fn settle(&mut self, work: &mut Work<'_>, blocks: &[ProvenBlock]) -> Result<(), EngineError> {
+        let chain = self.chain.id;
+        let read = self.heights.read.map(|read| read.number);
+        let covered = read.and_then(|read| (read + 1).checked_sub(self.chain.confirmations));
+        let before = self.heights.settled.map(|settled| settled.number);
+        let Some(number) = covered.filter(|number| before.is_none_or(|before| *number > before)) else {
+            return Ok(());
+        };
+        let in_batch = blocks.iter().map(|block| &block.header).find(|header| header.number == number);
+        let settled = match in_batch {
+            Some(header) => Some((header.block(), header.time_ms())),
+            None => {
+                let kept = store::header_at(work.tx.conn(), chain, number).await?;
+                kept.map(|kept| (kept.block, kept.time_ms))
+            }
+        };
+        // None: the first blocks of a chain that is read from here on; there is nothing below them to settle.
+        let Some((block, time_ms)) = settled else { return Ok(()) };
+        self.heights.settled = Some(block);
+        self.heights.settled_time_ms = time_ms;
+        for mut payment in store::confirming_up_to(work.tx.conn(), chain, number).await? {
+            payment.state = PaymentState::Confirmed;
+            work.tx.put_payment(&payment).await?;
+            work.audit("payment.confirm", subject(&payment.key), (None, Some(evidence(&payment)))).await?;
+            metrics::counter!("tollgate_payment_confirmed_total", "chain" => chain.to_string()).increment(1);
+            self.touched.extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+        }
+        self.moves.settle(work, before, number).await
+    }
+
+    async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
+        let chain = self.chain.id;
+        let read = self.heights.read.map_or(0, |read| read.number);
+        if read % PRUNE_EVERY == 0 {
+            work.tx.prune_below(chain, read.saturating_sub(window(self.chain))).await?;
+        }
+        work.tx.set_heights(chain, &self.heights).await?;
+        settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
+        let (balances, watches) = self.moves.store(work).await?;
+        work.publish(Change::Sighted(self.touched));
+        work.publish(Change::Chain { chain, heights: Some(self.heights), balances, watches });
+        Ok(self.heights)
+    }
+}
+
+/// How the audit names a payment.
+pub(super) fn subject(key: &PaymentKey) -> String {
+    format!("{}:{}:{}", key.chain.caip2(), key.tx_hash, key.ordinal)
+}
+
+/// What is known of a payment, for the audit and the events.
+pub(super) fn evidence(payment: &Payment) -> serde_json::Value {
+    json!(PaymentView::from(payment))
+}

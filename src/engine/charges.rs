@@ -1,0 +1,277 @@
+//! Charges: made, cancelled, expired. Price, token, chain and treasury come from the server alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::idempotency::{self, Idempotency, Idempotent};
+use super::view::ChargeView;
+use super::work::{Command, Origin, Work};
+use super::{EngineError, parse_own, random_id, settle};
+use crate::config;
+use crate::domain::{
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId, Token,
+    Totals, UserId,
+};
+use crate::ledger::{self, SuffixPool};
+use crate::store;
+
+/// Random amounts that are tried before a charge is refused.
+const AMOUNT_TRIES: u32 = 32;
+
+/// A charge matches payments from this much before it was made: a block's clock may be behind ours.
+const CLOCK_SKEW_MS: i64 = 60_000;
+
+/// After its grace an amount rests this much longer, so that a payment that settles late cannot meet the next charge.
+const REST_MS: i64 = 60 * 60 * 1000;
+
+/// Charges that expire in one transaction.
+const MAX_EXPIRED: i64 = 100;
+
+/// Asks a tenant to pay for a plan. Asked again while one waits for money, it answers with that one.
+#[derive(Debug, Clone)]
+pub struct CreateCharge {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// Who is charged.
+    pub tenant: TenantId,
+    /// The user who asked.
+    pub user: Option<UserId>,
+    /// The plan, by id or alias.
+    pub plan: String,
+    /// The period.
+    pub interval: Interval,
+    /// The chain; may be left out where only one sells.
+    pub chain: Option<ChainId>,
+    /// The token by symbol or address; may be left out where the chain accepts only one.
+    pub token: Option<String>,
+    /// The request's idempotency key.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Command for CreateCharge {
+    type Output = Idempotent;
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<Idempotent, EngineError> {
+        if let Some(known) = idempotency::recall(work, self.idempotency.as_ref()).await? {
+            return Ok(known);
+        }
+        if !work.engine.settings.payments.enabled {
+            return Err(EngineError::Conflict {
+                code: "CRYPTO_PAYMENTS_DISABLED",
+                problem: "on-chain payments are switched off (payments.enabled)".to_owned(),
+            });
+        }
+        let (product, units) = self.product(work)?;
+        let chain = self.chain(work)?;
+        let token = self.token(chain)?;
+        let price = Amount::from_units(&units, token.decimals).map_err(|error| {
+            EngineError::invalid("token", format!("cannot carry the price of {units}: it {error}"))
+        })?;
+        let place = (chain.id, token.address);
+        let open =
+            store::open_charge_for(work.tx.conn(), &self.tenant, self.user.as_ref(), &product, place, work.now);
+        let charge = match open.await? {
+            Some(charge) => charge,
+            None => self.create(work, chain, token, (product, price)).await?,
+        };
+        let answer = json!(ChargeView::new(work.engine, &charge, &[], None));
+        idempotency::remember(work, self.idempotency.as_ref(), answer).await
+    }
+}
+
+impl CreateCharge {
+    fn product(&self, work: &Work<'_>) -> Result<(Product, String), EngineError> {
+        let catalogue = &work.engine.catalogue;
+        let plan = catalogue.plan(&self.plan).ok_or_else(|| {
+            let known: Vec<&str> = catalogue.plans().iter().map(|plan| plan.id.as_str()).collect();
+            EngineError::invalid("plan", format!("{:?} is not a plan; there are {}", self.plan, known.join(", ")))
+        })?;
+        let price = catalogue.crypto_price(plan.id.as_str(), self.interval).ok_or_else(|| {
+            let period = self.interval.as_str();
+            EngineError::invalid("plan", format!("{} is not sold on-chain by the {period}", plan.id))
+        })?;
+        Ok((Product::Plan { plan: plan.id.clone(), interval: self.interval }, price.to_owned()))
+    }
+
+    fn chain<'e>(&self, work: &Work<'e>) -> Result<&'e config::Chain, EngineError> {
+        let sells = |chain: &&config::Chain| chain.treasury.is_some() && !chain.tokens.is_empty();
+        let selling: Vec<&config::Chain> = work.engine.settings.chains.iter().filter(sells).collect();
+        let known = || selling.iter().map(|chain| chain.id.to_string()).collect::<Vec<_>>().join(", ");
+        match self.chain {
+            Some(id) => selling.iter().find(|chain| chain.id == id).copied().ok_or_else(|| {
+                EngineError::invalid("chainId", format!("{id} accepts no payments; these do: {}", known()))
+            }),
+            None => match selling.as_slice() {
+                [chain] => Ok(chain),
+                [] => Err(EngineError::invalid("chainId", "no chain accepts payments")),
+                _ => Err(EngineError::invalid("chainId", format!("must be one of {}", known()))),
+            },
+        }
+    }
+
+    fn token<'e>(&self, chain: &'e config::Chain) -> Result<&'e Token, EngineError> {
+        let known = || chain.tokens.iter().map(|token| token.symbol.as_str()).collect::<Vec<_>>().join(", ");
+        let Some(name) = &self.token else {
+            return match chain.tokens.as_slice() {
+                [token] => Ok(token),
+                _ => Err(EngineError::invalid("token", format!("must be one of {}", known()))),
+            };
+        };
+        let address = name.parse::<alloy::primitives::Address>().ok();
+        let named = |token: &&Token| Some(token.address) == address || token.symbol.eq_ignore_ascii_case(name);
+        chain.tokens.iter().find(named).ok_or_else(|| {
+            let problem = format!("{name:?} is not accepted on chain {}; these are: {}", chain.id, known());
+            EngineError::invalid("token", problem)
+        })
+    }
+
+    async fn create(
+        &self,
+        work: &mut Work<'_>,
+        chain: &config::Chain,
+        token: &Token,
+        (product, price): (Product, Amount),
+    ) -> Result<Charge, EngineError> {
+        let treasury = chain.treasury.ok_or_else(|| EngineError::unknown_chain(chain.id))?;
+        let payments = &work.engine.settings.payments;
+        let expires_at = work.now.saturating_add(millis(payments.charge_ttl));
+        let mut terms = ChargeTerms {
+            id: parse_own(&random_id("chg_")?)?,
+            tenant: self.tenant.clone(),
+            user: self.user.clone(),
+            product,
+            chain: chain.id,
+            token: token.address,
+            treasury,
+            price,
+            due: price,
+            created_at: work.now,
+            expires_at,
+            grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
+        };
+        lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
+        let charge = Charge {
+            terms,
+            state: ChargeState::Open,
+            flags: Flags::default(),
+            totals: Totals::default(),
+            cancelled_at: None,
+            paid_at: None,
+            sequence: 1,
+        };
+        work.tx.insert_charge(&charge).await?;
+        let resource = format!("charge:{}", charge.terms.id);
+        let view = json!(ChargeView::new(work.engine, &charge, &[], None));
+        work.audit("charge.create", resource.clone(), (None, Some(view.clone()))).await?;
+        work.owe("charge.created", resource, 1, json!({"charge": view})).await?;
+        Ok(charge)
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Makes the amount due one that no other charge may be asked for.
+async fn lease_amount(work: &mut Work<'_>, terms: &mut ChargeTerms, pool: SuffixPool) -> Result<(), EngineError> {
+    let place = (terms.chain, terms.token, terms.treasury);
+    let taken = store::pool_usage(work.tx.conn(), place, terms.price, work.now).await?;
+    let taken = u64::try_from(taken).unwrap_or(u64::MAX);
+    // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
+    if taken.saturating_mul(10) >= pool.count.saturating_mul(9) {
+        return Err(EngineError::Conflict {
+            code: "AMOUNTS_EXHAUSTED",
+            problem: "too many open charges for this price; try again when some have closed".to_owned(),
+        });
+    }
+    let times = (terms.created_at - CLOCK_SKEW_MS, terms.grace_until.saturating_add(REST_MS));
+    for _ in 0..AMOUNT_TRIES {
+        let mut bytes = [0_u8; 8];
+        getrandom::fill(&mut bytes).map_err(|_| EngineError::NoRandomness)?;
+        let suffix = 1 + u64::from_be_bytes(bytes) % pool.count;
+        terms.due = terms.price.saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
+        if work.tx.lease_amount(terms, times, work.now).await? {
+            return Ok(());
+        }
+    }
+    Err(EngineError::Conflict {
+        code: "AMOUNTS_EXHAUSTED",
+        problem: "no unique amount was free; try again".to_owned(),
+    })
+}
+
+/// Cancels a tenant's charge. It is still watched until its grace ends.
+#[derive(Debug, Clone)]
+pub struct CancelCharge {
+    /// Who asks, for the audit.
+    pub origin: Origin,
+    /// Whose it must be.
+    pub tenant: TenantId,
+    /// The charge.
+    pub id: ChargeId,
+}
+
+impl Command for CancelCharge {
+    type Output = ChargeView;
+
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<ChargeView, EngineError> {
+        let charge = store::charge(work.tx.conn(), &self.id).await?;
+        let charge = charge.filter(|charge| charge.terms.tenant == self.tenant);
+        let mut charge = charge.ok_or(EngineError::NotFound("charge"))?;
+        let cancellable = matches!(charge.state, ChargeState::Open | ChargeState::Expired | ChargeState::Cancelled);
+        if !cancellable {
+            return Err(EngineError::Conflict {
+                code: "CHARGE_NOT_OPEN",
+                problem: format!("a charge that is {} cannot be cancelled", charge.state),
+            });
+        }
+        if charge.cancelled_at.is_none() {
+            charge.cancelled_at = Some(work.now);
+            work.tx.update_charge(&charge).await?;
+            settle_one(work, &charge).await?;
+        }
+        let charge = store::charge(work.tx.conn(), &self.id).await?.ok_or(EngineError::NotFound("charge"))?;
+        Ok(ChargeView::new(work.engine, &charge, &[], None))
+    }
+}
+
+/// Lets charges expire and close whose time has come, as far as their chains are settled past it.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpireCharges;
+
+impl Command for ExpireCharges {
+    /// How many were looked at.
+    type Output = usize;
+
+    fn origin(&self) -> Origin {
+        Origin { actor: "clock".to_owned(), cause: "a deadline passed".to_owned() }
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<usize, EngineError> {
+        let now = work.now;
+        let due = store::charge_ids_due(work.tx.conn(), now, MAX_EXPIRED).await?;
+        for id in &due {
+            if let Some(charge) = store::charge(work.tx.conn(), id).await? {
+                settle_one(work, &charge).await?;
+            }
+        }
+        Ok(due.len())
+    }
+}
+
+async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
+    let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
+    let settled_time_ms = row.map_or(0, |row| row.heights.settled_time_ms);
+    let touched = BTreeSet::from([charge.terms.id.clone()]);
+    settle::settle_charges(work, &touched, settled_time_ms).await
+}

@@ -1,0 +1,134 @@
+//! From payments to charges: which charge a payment belongs to, and what follows for every charge that was touched.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::EngineError;
+pub(super) use super::subscriptions::refold_crypto;
+use super::view::ChargeView;
+use super::work::Work;
+use crate::domain::{
+    Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId,
+};
+use crate::ledger::{self, Candidates, ChargeClock, Match, Standing};
+use crate::store;
+
+/// The charge that a payment belongs to, if exactly one does.
+pub(super) async fn allocate(
+    work: &mut Work<'_>,
+    payment: &Payment,
+) -> Result<Option<(ChargeId, MatchRule)>, EngineError> {
+    let candidates = candidates(work.tx.conn(), payment).await?;
+    match ledger::decide(&candidates) {
+        Match::Charge(charge, rule) => Ok(Some((charge, rule))),
+        Match::Unmatched => Ok(None),
+        Match::Ambiguous => {
+            metrics::counter!("tollgate_payment_ambiguous_total").increment(1);
+            Ok(None)
+        }
+    }
+}
+
+/// What each rule names for a payment.
+pub(super) async fn candidates(
+    conn: &mut sqlx::AnyConnection,
+    payment: &Payment,
+) -> Result<Candidates, EngineError> {
+    let place = (payment.key.chain, payment.token, payment.treasury);
+    let at = payment.block_time_ms;
+    let exact_amount = store::leased_charges(conn, place, payment.amount, at).await?;
+    let links = store::wallets_at(conn, payment.payer).await?;
+    let payer_wallet = match links.as_slice() {
+        [link] => store::open_charges_of_tenant(conn, &link.tenant, &link.user, place, at).await?,
+        _ => Vec::new(),
+    };
+    Ok(Candidates { exact_amount, payer_wallet })
+}
+
+/// Folds each charge anew; writes what changed, and what follows for its tenant.
+pub(super) async fn settle_charges(
+    work: &mut Work<'_>,
+    touched: &BTreeSet<ChargeId>,
+    settled_time_ms: Millis,
+) -> Result<(), EngineError> {
+    let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
+    for id in touched {
+        let Some(before) = store::charge(work.tx.conn(), id).await? else { continue };
+        let payments = store::payments_of_charge(work.tx.conn(), id).await?;
+        let chain = work.engine.chain(before.terms.chain)?;
+        // A token that is no longer accepted keeps its charges exact: no tolerance.
+        let token = chain.token(before.terms.token);
+        let tolerance = token.map(|token| work.engine.settings.payments.tolerance(before.terms.due, token));
+        let clock = ChargeClock { now: work.now, settled_time_ms };
+        let standing = ledger::standing(&before, &payments, tolerance.unwrap_or_default(), clock);
+        let after = apply(&before, standing);
+        if after.paid_at != before.paid_at {
+            tenants.insert(before.terms.tenant.clone());
+        }
+        if after.sequence != before.sequence {
+            write(work, &before, &after, &payments).await?;
+        }
+    }
+    for tenant in tenants {
+        refold_crypto(work, &tenant).await?;
+    }
+    Ok(())
+}
+
+/// The charge with its new standing; its sequence grows only if anything changed.
+fn apply(before: &Charge, standing: Standing) -> Charge {
+    let Standing { state, flags, totals, paid_at } = standing;
+    let mut after = Charge { state, flags, totals, paid_at, ..before.clone() };
+    if after != *before {
+        after.sequence += 1;
+    }
+    after
+}
+
+async fn write(
+    work: &mut Work<'_>,
+    before: &Charge,
+    after: &Charge,
+    payments: &[Payment],
+) -> Result<(), EngineError> {
+    work.tx.update_charge(after).await?;
+    let resource = format!("charge:{}", after.terms.id);
+    let before_json = json!(ChargeView::new(work.engine, before, &[], None));
+    let after_json = json!(ChargeView::new(work.engine, after, &[], None));
+    work.audit("charge.settle", resource.clone(), (Some(before_json), Some(after_json.clone()))).await?;
+    let evidence: Vec<Value> = payments.iter().map(super::chain::evidence).collect();
+    for kind in events(before, after) {
+        let data = json!({"charge": after_json, "payments": evidence});
+        work.owe(kind, resource.clone(), after.sequence, data).await?;
+    }
+    Ok(())
+}
+
+/// What a change of a charge is called.
+fn events(before: &Charge, after: &Charge) -> Vec<&'static str> {
+    let newly = |flag| after.flags.has(flag) && !before.flags.has(flag);
+    let mut events = Vec::new();
+    if after.totals.seen > before.totals.seen {
+        events.push("charge.payment_detected");
+    }
+    if newly(ChargeFlag::Underpaid) {
+        events.push("charge.underpaid");
+    }
+    match (before.state, after.state) {
+        (before, after) if before == after => {}
+        (_, ChargeState::Paid) => events.push("charge.paid"),
+        (_, ChargeState::Reversed) => events.push("charge.reversed"),
+        (_, ChargeState::Expired) => events.push("charge.expired"),
+        (_, ChargeState::Cancelled) => events.push("charge.cancelled"),
+        (_, ChargeState::Closed) => events.push("charge.closed"),
+        (ChargeState::Confirming, ChargeState::Open) if after.totals.seen < before.totals.seen => {
+            events.push("charge.payment_orphaned");
+        }
+        _ => {}
+    }
+    if newly(ChargeFlag::Overpaid) {
+        events.push("charge.overpaid");
+    }
+    events
+}

@@ -1,0 +1,110 @@
+//! One command's transaction, with what it will owe and publish once it is durable.
+
+use std::future::Future;
+
+use serde_json::{Value, json};
+
+use super::answers::Change;
+use super::view::rfc3339;
+use super::{EngineError, Inner, random_id};
+use crate::domain::{ChainId, Millis};
+use crate::store::{Audit, Event, WriteTx};
+
+/// Who does something, and why; for the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// `key:…`, `chain:1`, `stripe`, `clock`.
+    pub actor: String,
+    /// A request id, a block, an event id.
+    pub cause: String,
+}
+
+/// A change of state.
+pub trait Command: Send + Sync + 'static {
+    /// What the caller learns.
+    type Output: Send + 'static;
+
+    /// Who asks, and why.
+    fn origin(&self) -> Origin;
+
+    /// The chain whose commands this one must be in order with, where it concerns one chain's blocks.
+    fn chain(&self) -> Option<ChainId> {
+        None
+    }
+
+    /// Does it within one transaction. May be run more than once: only the last run is kept.
+    fn run(&self, work: &mut Work<'_>) -> impl Future<Output = Result<Self::Output, EngineError>> + Send;
+}
+
+/// What is published once a transaction is durable.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) changes: Vec<Change>,
+    pub(super) owes_events: bool,
+    pub(super) has_inbox: bool,
+    pub(super) watches_changed: bool,
+}
+
+/// A transaction in progress.
+#[derive(Debug)]
+pub struct Work<'e> {
+    pub(super) engine: &'e Inner,
+    pub(super) tx: WriteTx,
+    pub(super) now: Millis,
+    pub(super) published: Published,
+    origin: Origin,
+}
+
+impl<'e> Work<'e> {
+    pub(super) fn begin(engine: &'e Inner, tx: WriteTx, origin: Origin) -> Self {
+        Self { engine, tx, now: engine.clock.now_ms(), published: Published::default(), origin }
+    }
+
+    /// Brings an answer in memory up to date once this is durable.
+    pub(super) fn publish(&mut self, change: Change) {
+        self.published.changes.push(change);
+    }
+
+    /// Records what is done, and why.
+    pub(super) async fn audit(
+        &mut self,
+        action: &'static str,
+        subject: String,
+        (before, after): (Option<Value>, Option<Value>),
+    ) -> Result<(), EngineError> {
+        let audit = Audit {
+            actor: self.origin.actor.clone(),
+            action,
+            subject,
+            cause: self.origin.cause.clone(),
+            before: before.map(|value| value.to_string()),
+            after: after.map(|value| value.to_string()),
+        };
+        Ok(self.tx.insert_audit(&audit, self.now).await?)
+    }
+
+    /// Owes an event: the body is fixed here, as every try will send it.
+    pub(super) async fn owe(
+        &mut self,
+        kind: &'static str,
+        resource: String,
+        sequence: i64,
+        data: Value,
+    ) -> Result<(), EngineError> {
+        let body = json!({
+            "type": kind,
+            "timestamp": rfc3339(self.now),
+            "sequence": sequence,
+            "data": data,
+        });
+        let event = Event { id: random_id("evt_")?, kind, resource, sequence, body: body.to_string() };
+        self.tx.insert_event(&event, &self.engine.settings.webhooks, self.now).await?;
+        self.published.owes_events = true;
+        Ok(())
+    }
+
+    pub(super) async fn commit(self) -> Result<Published, EngineError> {
+        self.tx.commit().await?;
+        Ok(self.published)
+    }
+}

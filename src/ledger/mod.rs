@@ -1,0 +1,12 @@
+//! Facts become payments and balances: pure functions of logs, terms and the settled time.
+//!
+//! The ledger knows neither the clock nor the database. It says which log is a payment, which charge a payment belongs
+//! to, and what a charge is given its payments; the engine loads, asks, and stores.
+
+mod charge;
+mod decode;
+mod matching;
+
+pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
+pub use decode::{AcceptedMoney, TRANSFER, is_payment, movement, transfer};
+pub use matching::{Candidates, Match, decide};

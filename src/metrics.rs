@@ -1,0 +1,222 @@
+//! The names, units and HELP texts of every metric, and the recorder behind `/metrics`.
+//!
+//! Owns the list: rooms record under these constants, never under a name of their own. It must not open a listener (the app
+//! serves what [`Recorder::render`] gives), and no label may hold a URL, a wallet, a tenant or anything else without bound.
+
+use std::time::Duration;
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// How often [`Recorder::upkeep`] should be called; what histograms hold grows between two calls.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The buckets of every `*_seconds` histogram: from a check in memory to a chain that stands still.
+const SECONDS: &[f64] = &[
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
+];
+
+/// What a metric's value does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets.
+    Histogram,
+}
+
+/// One metric, as `/metrics` describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The full name.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
+    /// What it counts.
+    pub unit: Unit,
+    /// The HELP text, labels included.
+    pub help: &'static str,
+}
+
+macro_rules! metrics_list {
+    ($($(#[doc = $help:literal])+ $kind:ident $constant:ident = $name:literal in $unit:ident;)+) => {
+        $($(#[doc = $help])+ pub const $constant: &str = $name;)+
+
+        /// Every metric.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: concat!($($help),+) },)+
+        ];
+    };
+}
+
+metrics_list! {
+    /// Number of the newest block that an endpoint announced, by chain.
+    Gauge CHAIN_HEAD = "tollgate_chain_head" in Count;
+    /// Number of the newest block that is linked and complete, by chain.
+    Gauge CHAIN_READ = "tollgate_chain_read" in Count;
+    /// Number of the newest block that may change money or access, by chain.
+    Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
+    /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
+    Counter CHAIN_REORGS_TOTAL = "tollgate_chain_reorgs_total" in Count;
+    /// Blocks whose logs an endpoint answered incompletely, by chain.
+    Counter CHAIN_COMPLETENESS_FAILURES_TOTAL = "tollgate_chain_completeness_failures_total" in Count;
+    /// From a block's time to the moment it settled here, by chain.
+    Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
+
+    /// Requests to endpoints, by chain, endpoint, method and outcome.
+    Counter ENDPOINT_REQUESTS_TOTAL = "tollgate_endpoint_requests_total" in Count;
+    /// How long endpoints took to answer, by chain, endpoint and method.
+    Histogram ENDPOINT_REQUEST_SECONDS = "tollgate_endpoint_request_seconds" in Seconds;
+    /// Age of the newest header that an endpoint announced, by chain and endpoint.
+    Gauge ENDPOINT_HEADER_AGE_SECONDS = "tollgate_endpoint_header_age_seconds" in Seconds;
+    /// 1 while the WebSocket session is up, else 0, by chain and endpoint.
+    Gauge ENDPOINT_CONNECTED = "tollgate_endpoint_connected" in Count;
+
+    /// Payments that met the finality policy, by chain and token symbol.
+    Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
+    /// Credits given for a payment that no proven block holds, by chain. Must stay 0.
+    Counter PAYMENT_UNPROVEN_CREDITS_TOTAL = "tollgate_payment_unproven_credits_total" in Count;
+    /// Payments of which a charge could not be found, and that wait for an operator, by chain.
+    Gauge PAYMENT_UNMATCHED = "tollgate_payment_unmatched" in Count;
+
+    /// Decisions asked for, by eligibility (eligible, ineligible, unknown).
+    Counter GATE_DECISIONS_TOTAL = "tollgate_gate_decisions_total" in Count;
+    /// How long a decision took, reads of the chain included.
+    Histogram GATE_DECISION_SECONDS = "tollgate_gate_decision_seconds" in Seconds;
+    /// Age of the oldest decision that is still handed out.
+    Gauge GATE_OLDEST_DECISION_AGE_SECONDS = "tollgate_gate_oldest_decision_age_seconds" in Seconds;
+    /// Balances read again that differed from what we had folded, by chain.
+    Counter GATE_BALANCE_DRIFT_TOTAL = "tollgate_gate_balance_drift_total" in Count;
+
+    /// Age of the oldest event that is owed and not delivered, by webhook.
+    Gauge OUTBOX_OLDEST_AGE_SECONDS = "tollgate_outbox_oldest_age_seconds" in Seconds;
+    /// Attempts to deliver an event, by webhook and outcome (delivered, refused, failed, dead).
+    Counter OUTBOX_DELIVERIES_TOTAL = "tollgate_outbox_deliveries_total" in Count;
+
+    /// Requests answered, by route template, method and status.
+    Counter HTTP_REQUESTS_TOTAL = "tollgate_http_requests_total" in Count;
+    /// How long answers took, by route template and method.
+    Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
+
+    /// Ends of tasks that nobody asked to stop, by task and outcome (failed, panicked, returned).
+    Counter TASK_FAILURES_TOTAL = "tollgate_task_failures_total" in Count;
+    /// 1, with the version as a label.
+    Gauge BUILD_INFO = "tollgate_build_info" in Count;
+}
+
+/// Why there is no recorder.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The exporter refused its settings, or another recorder is in place.
+    #[error("the metrics recorder could not be installed: {0}")]
+    Install(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// What the metrics are read from. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder(PrometheusHandle);
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+impl Recorder {
+    /// All metrics in the Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms have gathered; call it every [`UPKEEP_INTERVAL`].
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Installs the recorder of this process and describes every metric.
+///
+/// # Errors
+/// A second call.
+pub fn install() -> Result<Recorder, MetricsError> {
+    let handle = builder()?.install_recorder()?;
+    describe();
+    Ok(Recorder(handle))
+}
+
+fn builder() -> Result<PrometheusBuilder, MetricsError> {
+    let suffix = Matcher::Suffix("_seconds".to_owned());
+    Ok(PrometheusBuilder::new().set_buckets_for_metric(suffix, SECONDS)?)
+}
+
+fn describe() {
+    for metric in ALL {
+        let Metric { name, unit, .. } = *metric;
+        let help = metric.help.trim();
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(name, unit, help),
+            Kind::Gauge => metrics::describe_gauge!(name, unit, help),
+            Kind::Histogram => metrics::describe_histogram!(name, unit, help),
+        }
+    }
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(record: impl Fn()) -> String {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            record();
+        });
+        handle.run_upkeep();
+        handle.render()
+    }
+
+    #[test]
+    fn every_metric_is_rendered_with_its_help_and_type() {
+        let text = rendered(|| {
+            for metric in ALL {
+                let name = metric.name;
+                match metric.kind {
+                    Kind::Counter => metrics::counter!(name).increment(1),
+                    Kind::Gauge => metrics::gauge!(name).set(1.0),
+                    Kind::Histogram => metrics::histogram!(name).record(0.5),
+                }
+            }
+        });
+        for metric in ALL {
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let lines = [
+                format!("# HELP {} {}", metric.name, metric.help.trim()),
+                format!("# TYPE {} {kind}", metric.name),
+            ];
+            for line in lines {
+                assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+            }
+        }
+        assert!(text.contains("tollgate_http_request_seconds_bucket{le=\"0.0001\"}"));
+    }
+
+    #[test]
+    fn names_state_their_unit_and_are_used_once() {
+        let mut names: Vec<&str> = ALL.iter().map(|metric| metric.name).collect();
+        for metric in ALL {
+            let counted = metric.name.ends_with("_total");
+            assert_eq!(counted, metric.kind == Kind::Counter, "{}", metric.name);
+            let timed = metric.name.ends_with("_seconds");
+            assert_eq!(timed, metric.unit == Unit::Seconds, "{}", metric.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

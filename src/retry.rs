@@ -1,0 +1,77 @@
+//! Delays between attempts: exponential, with full jitter, for ever.
+//!
+//! Owns the one use of the `backoff` crate, which is no longer maintained; replacing it touches this file alone.
+//! It must not sleep nor decide what is worth another attempt: it only says how long to wait.
+
+use std::time::Duration;
+
+use backoff::backoff::Backoff as _;
+use backoff::exponential::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+/// Growing delays between attempts. There is no attempt limit: the caller ends the loop.
+#[derive(Debug)]
+pub struct Backoff {
+    delays: ExponentialBackoff<backoff::SystemClock>,
+    min: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Delays from `min` to `max`. Before the n-th attempt the ceiling is `min * 2^n`, at most `max`, and the delay is
+    /// drawn evenly below it ("full jitter", so that many clients of one dead endpoint spread out), at least `min`.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        let max = max.max(min);
+        // The crate draws from `interval ± factor * interval`: with a factor of one that is zero to twice the interval.
+        let delays = ExponentialBackoffBuilder::new()
+            .with_initial_interval(min)
+            .with_max_interval(max / 2)
+            .with_multiplier(2.0)
+            .with_randomization_factor(1.0)
+            .with_max_elapsed_time(None)
+            .build();
+        Self { delays, min, max }
+    }
+
+    /// How long to wait before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        self.delays
+            .next_backoff()
+            .unwrap_or(self.max)
+            .clamp(self.min, self.max)
+    }
+
+    /// Starts again from `min`: the last attempt succeeded.
+    pub fn reset(&mut self) {
+        self.delays.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: Duration = Duration::from_millis(10);
+    const MAX: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn delays_stay_within_their_bounds_for_ever() {
+        let mut backoff = Backoff::new(MIN, MAX);
+        for attempt in 0..200 {
+            let delay = backoff.next_delay();
+            assert!((MIN..=MAX).contains(&delay), "attempt {attempt}: {delay:?}");
+        }
+    }
+
+    #[test]
+    fn delays_grow_and_start_again_after_a_reset() {
+        let mut backoff = Backoff::new(MIN, MAX);
+        assert!(backoff.next_delay() <= MIN * 2);
+        let late: Duration = (0..100).map(|_| backoff.next_delay()).sum();
+        assert!(
+            late > MIN * 200,
+            "the mean of late delays is near half of the maximum"
+        );
+        backoff.reset();
+        assert!(backoff.next_delay() <= MIN * 2);
+    }
+}

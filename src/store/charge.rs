@@ -1,0 +1,290 @@
+//! Charges and the amounts leased to them.
+
+use alloy::primitives::Address;
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::value::{Columns, int, json_text};
+use super::{StoreError, WriteTx};
+use crate::domain::{
+    Amount, ChainId, Charge, ChargeId, ChargeTerms, Millis, Product, TenantId, Totals, UserId,
+};
+
+fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
+    Ok(Charge {
+        terms: ChargeTerms {
+            id: row.parsed("id", "a charge id")?,
+            tenant: row.parsed("tenant", "a tenant id")?,
+            user: row.opt_parsed("user_id", "a user id")?,
+            product: row.parsed("product", "a product")?,
+            chain: ChainId(row.unsigned("chain")?),
+            token: row.address("token")?,
+            treasury: row.address("treasury")?,
+            price: row.amount("price")?,
+            due: row.amount("due")?,
+            created_at: row.int("created_at")?,
+            expires_at: row.int("expires_at")?,
+            grace_until: row.int("grace_until")?,
+        },
+        state: row.word("state")?,
+        flags: row.json("flags")?,
+        totals: Totals {
+            seen: row.amount("seen")?,
+            confirmed: row.amount("confirmed")?,
+        },
+        cancelled_at: row.opt_int("cancelled_at")?,
+        paid_at: row.opt_int("paid_at")?,
+        sequence: row.int("sequence")?,
+    })
+}
+
+/// One charge.
+///
+/// # Errors
+/// The database fails.
+pub async fn charge(conn: &mut AnyConnection, id: &ChargeId) -> Result<Option<Charge>, StoreError> {
+    let row = sqlx::query("select * from charge where id = $1")
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(charge_from).transpose()
+}
+
+/// The subject's charge for the same product, chain and token that still waits for money and has not expired.
+///
+/// # Errors
+/// The database fails.
+pub async fn open_charge_for(
+    conn: &mut AnyConnection,
+    tenant: &TenantId,
+    user: Option<&UserId>,
+    product: &Product,
+    (chain, token): (ChainId, Address),
+    now: Millis,
+) -> Result<Option<Charge>, StoreError> {
+    let row = sqlx::query(
+        "select * from charge where tenant = $1 and product = $2 and state in ('open', 'confirming') \
+         and chain = $3 and token = $4 and expires_at > $5 and coalesce(user_id, '') = $6 \
+         order by created_at desc limit 1",
+    )
+    .bind(tenant.as_str())
+    .bind(product.to_string())
+    .bind(int(chain.0))
+    .bind(token.to_vec())
+    .bind(now)
+    .bind(user.map_or("", UserId::as_str))
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(charge_from).transpose()
+}
+
+/// The charges of a tenant that a payment with `token` may still settle, of one user or of none in particular. At most
+/// three: two are too many for any rule.
+///
+/// # Errors
+/// The database fails.
+pub async fn open_charges_of_tenant(
+    conn: &mut AnyConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    (chain, token, treasury): (ChainId, Address, Address),
+    at: Millis,
+) -> Result<Vec<ChargeId>, StoreError> {
+    let rows = sqlx::query(
+        "select id from charge where tenant = $1 and state in ('open', 'confirming', 'expired') and chain = $2 \
+         and token = $3 and treasury = $4 and grace_until >= $5 and coalesce(user_id, $6) = $6 order by id limit 3",
+    )
+    .bind(tenant.as_str())
+    .bind(int(chain.0))
+    .bind(token.to_vec())
+    .bind(treasury.to_vec())
+    .bind(at)
+    .bind(user.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row.parsed("id", "a charge id")).collect()
+}
+
+/// The charges that hold the lease of an amount at a block's time. The key allows one.
+///
+/// # Errors
+/// The database fails.
+pub async fn leased_charges(
+    conn: &mut AnyConnection,
+    (chain, token, treasury): (ChainId, Address, Address),
+    due: Amount,
+    at: Millis,
+) -> Result<Vec<ChargeId>, StoreError> {
+    let rows = sqlx::query(
+        "select charge from amount_lease where chain = $1 and token = $2 and treasury = $3 and due = $4 \
+         and valid_from <= $5 and valid_until >= $5",
+    )
+    .bind(int(chain.0))
+    .bind(token.to_vec())
+    .bind(treasury.to_vec())
+    .bind(due.to_string())
+    .bind(at)
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| row.parsed("charge", "a charge id"))
+        .collect()
+}
+
+/// How many amounts of one price are taken.
+///
+/// # Errors
+/// The database fails.
+pub async fn pool_usage(
+    conn: &mut AnyConnection,
+    (chain, token, treasury): (ChainId, Address, Address),
+    price: Amount,
+    now: Millis,
+) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "select count(*) as taken from amount_lease l join charge c on c.id = l.charge where l.chain = $1 \
+         and l.token = $2 and l.treasury = $3 and c.price = $4 and l.free_at > $5",
+    )
+    .bind(int(chain.0))
+    .bind(token.to_vec())
+    .bind(treasury.to_vec())
+    .bind(price.to_string())
+    .bind(now)
+    .fetch_one(conn)
+    .await?;
+    row.int("taken")
+}
+
+/// The charges of a tenant that are paid, with any product.
+///
+/// # Errors
+/// The database fails.
+pub async fn paid_charges(conn: &mut AnyConnection, tenant: &TenantId) -> Result<Vec<Charge>, StoreError> {
+    let rows = sqlx::query("select * from charge where tenant = $1 and state = 'paid' order by paid_at, id")
+        .bind(tenant.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(charge_from).collect()
+}
+
+/// The tenants that were ever charged on a chain.
+///
+/// # Errors
+/// The database fails.
+pub async fn tenants_charged_on(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<TenantId>, StoreError> {
+    let rows = sqlx::query("select distinct tenant from charge where chain = $1 order by tenant")
+        .bind(int(chain.0))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| row.parsed("tenant", "a tenant id")).collect()
+}
+
+/// Charges whose deadline or grace has passed and which are not in an end state, oldest deadline first.
+///
+/// # Errors
+/// The database fails.
+pub async fn charge_ids_due(
+    conn: &mut AnyConnection,
+    now: Millis,
+    limit: i64,
+) -> Result<Vec<ChargeId>, StoreError> {
+    let rows = sqlx::query(
+        "select id from charge where (state in ('open', 'confirming') and expires_at <= $1) \
+         or (state in ('expired', 'cancelled') and grace_until <= $1) order by expires_at limit $2",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row.parsed("id", "a charge id")).collect()
+}
+
+impl WriteTx {
+    /// Stores a new charge.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn insert_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
+        let terms = &charge.terms;
+        sqlx::query(
+            "insert into charge (id, tenant, user_id, product, chain, token, treasury, price, due, created_at, \
+             expires_at, grace_until, state, flags, seen, confirmed, cancelled_at, paid_at, sequence) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+        )
+        .bind(terms.id.as_str())
+        .bind(terms.tenant.as_str())
+        .bind(terms.user.as_ref().map(UserId::as_str))
+        .bind(terms.product.to_string())
+        .bind(int(terms.chain.0))
+        .bind(terms.token.to_vec())
+        .bind(terms.treasury.to_vec())
+        .bind(terms.price.to_string())
+        .bind(terms.due.to_string())
+        .bind(terms.created_at)
+        .bind(terms.expires_at)
+        .bind(terms.grace_until)
+        .bind(charge.state.as_str())
+        .bind(json_text(&charge.flags))
+        .bind(charge.totals.seen.to_string())
+        .bind(charge.totals.confirmed.to_string())
+        .bind(charge.cancelled_at)
+        .bind(charge.paid_at)
+        .bind(charge.sequence)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Stores what became of a charge; its terms never change.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
+        sqlx::query(
+            "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, cancelled_at = $5, paid_at = $6, \
+             sequence = $7 where id = $8",
+        )
+        .bind(charge.state.as_str())
+        .bind(json_text(&charge.flags))
+        .bind(charge.totals.seen.to_string())
+        .bind(charge.totals.confirmed.to_string())
+        .bind(charge.cancelled_at)
+        .bind(charge.paid_at)
+        .bind(charge.sequence)
+        .bind(charge.terms.id.as_str())
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Leases the amount due to a charge, unless another holds it until after `now`. It matches payments whose block is
+    /// between `valid_from` and the end of grace, and is free again at `free_at`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn lease_amount(
+        &mut self,
+        terms: &ChargeTerms,
+        (valid_from, free_at): (Millis, Millis),
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "insert into amount_lease (chain, token, treasury, due, charge, valid_from, valid_until, free_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (chain, token, treasury, due) do update \
+             set charge = excluded.charge, valid_from = excluded.valid_from, valid_until = excluded.valid_until, \
+             free_at = excluded.free_at where amount_lease.free_at <= $9",
+        )
+        .bind(int(terms.chain.0))
+        .bind(terms.token.to_vec())
+        .bind(terms.treasury.to_vec())
+        .bind(terms.due.to_string())
+        .bind(terms.id.as_str())
+        .bind(valid_from)
+        .bind(terms.grace_until)
+        .bind(free_at)
+        .bind(now)
+        .execute(self.conn())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,213 @@
+//! The only SQL. One text serves `SQLite` and `PostgreSQL` through sqlx's `Any`.
+//!
+//! Reading functions take a connection; writing functions are methods of [`WriteTx`], the one way to write. There is no
+//! policy here: a row goes in and comes out, and what it means is decided by the callers.
+//!
+//! The law of the SQL: integers, text, blobs; times in unix milliseconds; money in decimal text that SQL never adds or
+//! compares; errors are told apart by kind and never by a constraint's name.
+
+mod access;
+mod caller;
+mod chain;
+mod charge;
+mod holding;
+mod inbox;
+mod outbox;
+mod payment;
+mod source;
+mod value;
+
+use secrecy::ExposeSecret;
+use sqlx::any::AnyPoolOptions;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
+
+use crate::config::StoreSettings;
+
+pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
+pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
+pub use chain::{ChainRow, KeptHeader, chain_row, chain_rows, header_at, headers};
+pub use charge::{
+    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges, pool_usage,
+    tenants_charged_on,
+};
+pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
+pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
+pub use outbox::{Audit, Delivery, Event, due_deliveries, oldest_due_delivery};
+pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
+pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
+
+/// Which database is behind the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// One file, one writer.
+    Sqlite,
+    /// A server; write transactions are serializable.
+    Postgres,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names no database that we know.
+    #[error("store.url must begin with sqlite:// or postgres://")]
+    UnknownDatabase,
+    /// A stored value is not what its column holds.
+    #[error("column {column} holds what is not {expected}")]
+    Corrupt {
+        /// The column.
+        column: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The database refused, or could not be reached.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be migrated: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Whether the same transaction may succeed when it is run again: it lost a race, and nothing of it was kept.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // PostgreSQL: serialization failure, deadlock. SQLite: busy, and its extended codes.
+        matches!(
+            error.code().as_deref(),
+            Some("40001" | "40P01" | "5" | "261" | "517" | "773")
+        ) || error.is_unique_violation()
+    }
+}
+
+/// The database, open and at the current schema.
+#[derive(Debug, Clone)]
+pub struct Store {
+    readers: AnyPool,
+    writers: AnyPool,
+    backend: Backend,
+}
+
+impl Store {
+    /// Opens the database, creating an `SQLite` file that does not exist, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// An unknown kind of URL, a database that cannot be reached, a migration that fails.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let url = settings.url.expose_secret();
+        let store = if url.starts_with("sqlite:") {
+            Self::open_sqlite(url, settings.max_connections).await?
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let pool = AnyPoolOptions::new()
+                .max_connections(settings.max_connections)
+                .connect(url)
+                .await?;
+            Self {
+                readers: pool.clone(),
+                writers: pool,
+                backend: Backend::Postgres,
+            }
+        } else {
+            return Err(StoreError::UnknownDatabase);
+        };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// One connection writes, so that writers wait in the pool's fair queue and never for a lock; the rest read.
+    async fn open_sqlite(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let create = if url.contains('?') {
+            url.to_owned()
+        } else {
+            format!("{url}?mode=rwc")
+        };
+        let pool = |connections| {
+            AnyPoolOptions::new().max_connections(connections).after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection
+                        .execute(
+                            "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000; \
+                             pragma foreign_keys = on; pragma journal_size_limit = 67108864",
+                        )
+                        .await?;
+                    Ok(())
+                })
+            })
+        };
+        let writers = pool(1).connect(&create).await?;
+        let readers = pool(max_connections).connect(&create).await?;
+        Ok(Self {
+            readers,
+            writers,
+            backend: Backend::Sqlite,
+        })
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        match self.backend {
+            Backend::Sqlite => sqlx::migrate!("migrations/sqlite").run(&self.writers).await?,
+            Backend::Postgres => sqlx::migrate!("migrations/postgres").run(&self.writers).await?,
+        }
+        Ok(())
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// A connection for reading.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// Begins the one kind of transaction that may write. Dropped without [`WriteTx::commit`], it leaves no trace.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin_write(&self) -> Result<WriteTx, StoreError> {
+        // SQLite: a plain begin takes the write lock at the first write, when it may be too late to wait for it.
+        let begin = match self.backend {
+            Backend::Sqlite => "begin immediate",
+            Backend::Postgres => "begin isolation level serializable",
+        };
+        Ok(WriteTx {
+            tx: self.writers.begin_with(begin).await?,
+        })
+    }
+
+    /// Closes every connection, once those in use are given back.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+}
+
+/// A write transaction.
+#[derive(Debug)]
+pub struct WriteTx {
+    tx: Transaction<'static, Any>,
+}
+
+impl WriteTx {
+    /// The connection, for reading what this transaction sees.
+    pub fn conn(&mut self) -> &mut AnyConnection {
+        &mut self.tx
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// The outcome is unknown when the connection fails here: read the height again before anything else.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+}

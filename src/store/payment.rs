@@ -1,0 +1,180 @@
+//! Payments, and the observations they rest on.
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::value::{Columns, int};
+use super::{StoreError, WriteTx};
+use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey};
+
+fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
+    let ordinal = u32::try_from(row.int("ordinal")?).map_err(|_| StoreError::Corrupt {
+        column: "ordinal",
+        expected: "a small non-negative integer",
+    })?;
+    let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
+    Ok(Payment {
+        key: PaymentKey {
+            chain: ChainId(row.unsigned("chain")?),
+            tx_hash: row.hash("tx_hash")?,
+            ordinal,
+        },
+        state: row.word("state")?,
+        token: row.address("token")?,
+        payer: row.address("payer")?,
+        treasury: row.address("treasury")?,
+        amount: row.amount("amount")?,
+        block: BlockRef {
+            number: row.unsigned("block_number")?,
+            hash: row.hash("block_hash")?,
+        },
+        block_time_ms: row.int("block_time")?,
+        log_index: row.unsigned("log_index")?,
+        level: row.word("level")?,
+        allocation: match charge {
+            Some(charge) => Some((charge, row.word("rule")?)),
+            None => None,
+        },
+    })
+}
+
+/// One payment.
+///
+/// # Errors
+/// The database fails.
+pub async fn payment(conn: &mut AnyConnection, key: &PaymentKey) -> Result<Option<Payment>, StoreError> {
+    let row = sqlx::query("select * from payment where chain = $1 and tx_hash = $2 and ordinal = $3")
+        .bind(int(key.chain.0))
+        .bind(key.tx_hash.to_vec())
+        .bind(i64::from(key.ordinal))
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(payment_from).transpose()
+}
+
+/// Everything that was allocated to a charge, in the order of the chain, orphaned payments too.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_of_charge(
+    conn: &mut AnyConnection,
+    charge: &ChargeId,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows = sqlx::query("select * from payment where charge = $1 order by block_number, log_index")
+        .bind(charge.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(payment_from).collect()
+}
+
+/// The payments that wait for confirmations in blocks up to `number`.
+///
+/// # Errors
+/// The database fails.
+pub async fn confirming_up_to(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    number: u64,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows = sqlx::query(
+        "select * from payment where chain = $1 and state = 'confirming' and block_number <= $2 \
+         order by block_number, log_index",
+    )
+    .bind(int(chain.0))
+    .bind(int(number))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(payment_from).collect()
+}
+
+/// The payments in force whose blocks are above `number`.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_above(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    number: u64,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows = sqlx::query(
+        "select * from payment where chain = $1 and block_number > $2 and state <> 'orphaned' \
+         order by block_number, log_index",
+    )
+    .bind(int(chain.0))
+    .bind(int(number))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(payment_from).collect()
+}
+
+impl WriteTx {
+    /// Stores a payment as it stands now.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn put_payment(&mut self, payment: &Payment) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into payment (chain, tx_hash, ordinal, state, token, payer, treasury, amount, block_number, \
+             block_hash, block_time, log_index, level, charge, rule) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             on conflict (chain, tx_hash, ordinal) do update set state = excluded.state, token = excluded.token, \
+             payer = excluded.payer, treasury = excluded.treasury, amount = excluded.amount, \
+             block_number = excluded.block_number, block_hash = excluded.block_hash, \
+             block_time = excluded.block_time, log_index = excluded.log_index, level = excluded.level, \
+             charge = excluded.charge, rule = excluded.rule",
+        )
+        .bind(int(payment.key.chain.0))
+        .bind(payment.key.tx_hash.to_vec())
+        .bind(i64::from(payment.key.ordinal))
+        .bind(payment.state.as_str())
+        .bind(payment.token.to_vec())
+        .bind(payment.payer.to_vec())
+        .bind(payment.treasury.to_vec())
+        .bind(payment.amount.to_string())
+        .bind(int(payment.block.number))
+        .bind(payment.block.hash.to_vec())
+        .bind(payment.block_time_ms)
+        .bind(int(payment.log_index))
+        .bind(payment.level.as_str())
+        .bind(payment.allocation.as_ref().map(|(charge, _)| charge.as_str()))
+        .bind(payment.allocation.as_ref().map(|(_, rule)| rule.as_str()))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Records that a payment's log stood in its block, canonical again if it was left behind before.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn put_observation(&mut self, payment: &Payment) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into observation (chain, block_hash, log_index, block_number, tx_hash, ordinal, canonical) \
+             values ($1, $2, $3, $4, $5, $6, 1) on conflict (chain, block_hash, log_index) do update set canonical = 1",
+        )
+        .bind(int(payment.key.chain.0))
+        .bind(payment.block.hash.to_vec())
+        .bind(int(payment.log_index))
+        .bind(int(payment.block.number))
+        .bind(payment.key.tx_hash.to_vec())
+        .bind(i64::from(payment.key.ordinal))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Marks the observations of blocks above `number` as left behind.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn orphan_observations_above(&mut self, chain: ChainId, number: u64) -> Result<(), StoreError> {
+        sqlx::query(
+            "update observation set canonical = 0 where chain = $1 and block_number > $2 and canonical = 1",
+        )
+        .bind(int(chain.0))
+        .bind(int(number))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! The log: how it looks and where it goes.
+//!
+//! Owns the one `tracing` subscriber and the panic hook. Lines go to standard error, so that a command's output stays
+//! clean. It must not decide what is logged; and a panic's message is kept only where it is a literal, as a formatted one
+//! may hold a value that must not be logged.
+
+use std::panic::PanicHookInfo;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error("log.filter is not a tracing filter such as \"info,tollgate=debug\"")]
+    Filter,
+    /// Called twice in one process.
+    #[error("the log is already set up")]
+    AlreadySet,
+}
+
+/// Sets up the log for the whole process, as JSON lines or as text for people, and sends panics to it.
+///
+/// # Errors
+/// A filter that cannot be read, or a second call.
+pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .parse(filter)
+        .map_err(|_| TelemetryError::Filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let set = if json {
+        builder.json().flatten_event(true).finish().try_init()
+    } else {
+        builder.with_target(false).finish().try_init()
+    };
+    set.map_err(|_| TelemetryError::AlreadySet)?;
+    std::panic::set_hook(Box::new(|info| {
+        tracing::error!(at = %location(info), said = literal(info), "panic");
+    }));
+    Ok(())
+}
+
+fn location(info: &PanicHookInfo<'_>) -> String {
+    info.location().map_or_else(
+        || "unknown".to_owned(),
+        |at| format!("{}:{}", at.file(), at.line()),
+    )
+}
+
+fn literal(info: &PanicHookInfo<'_>) -> &'static str {
+    info.payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(a formatted message is not logged)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_is_refused_before_anything_is_set() {
+        assert!(matches!(
+            init(true, "tollgate=loudest"),
+            Err(TelemetryError::Filter)
+        ));
+    }
+}
