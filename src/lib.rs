@@ -5,6 +5,7 @@
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
 pub mod access;
+pub mod api;
 pub mod billing;
 pub mod chain;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod egress;
 pub mod engine;
+pub mod health;
 pub mod ledger;
 pub mod metrics;
 pub mod notify;
