@@ -5,6 +5,7 @@
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
 pub mod access;
+pub mod api;
 pub mod billing;
 pub mod chain;
 pub mod clock;
