@@ -1,1 +1,3 @@
+//! The `tollgate` command.
+
 fn main() {}

@@ -63,6 +63,12 @@ metrics_list! {
     Counter CHAIN_REORGS_TOTAL = "tollgate_chain_reorgs_total" in Count;
     /// Blocks whose logs an endpoint answered incompletely, by chain.
     Counter CHAIN_COMPLETENESS_FAILURES_TOTAL = "tollgate_chain_completeness_failures_total" in Count;
+    /// From the last byte of a head's announcement to the commit of its block, by chain.
+    Histogram CHAIN_HEAD_TO_COMMIT_SECONDS = "tollgate_chain_head_to_commit_seconds" in Seconds;
+    /// Logs that a proven block held and that were never streamed, by chain.
+    Counter CHAIN_UNSTREAMED_TOTAL = "tollgate_chain_unstreamed_logs_total" in Count;
+    /// Logs that were streamed and that no proven block held, by chain.
+    Counter CHAIN_STREAMED_UNPROVEN_TOTAL = "tollgate_chain_streamed_unproven_logs_total" in Count;
     /// From a block's time to the moment it settled here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
 
@@ -79,6 +85,14 @@ metrics_list! {
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
     /// Credits given for a payment that no proven block holds, by chain. Must stay 0.
     Counter PAYMENT_UNPROVEN_CREDITS_TOTAL = "tollgate_payment_unproven_credits_total" in Count;
+    /// Logs that would have been payments and came without proof; they were refused. Must stay 0.
+    Counter PAYMENT_UNPROVEN_TOTAL = "tollgate_payment_unproven_total" in Count;
+    /// Payments that rules gave to different charges, and that wait for an operator.
+    Counter PAYMENT_AMBIGUOUS_TOTAL = "tollgate_payment_ambiguous_total" in Count;
+    /// Events of providers that a person should look at.
+    Counter INBOX_ATTENTION_TOTAL = "tollgate_inbox_attention_total" in Count;
+    /// Transactions that lost a race and were run again.
+    Counter ENGINE_RETRIES_TOTAL = "tollgate_engine_retries_total" in Count;
     /// Payments of which a charge could not be found, and that wait for an operator, by chain.
     Gauge PAYMENT_UNMATCHED = "tollgate_payment_unmatched" in Count;
 
@@ -91,7 +105,7 @@ metrics_list! {
     /// Balances read again that differed from what we had folded, by chain.
     Counter GATE_BALANCE_DRIFT_TOTAL = "tollgate_gate_balance_drift_total" in Count;
 
-    /// Age of the oldest event that is owed and not delivered, by webhook.
+    /// Age of the oldest event that is owed and not delivered.
     Gauge OUTBOX_OLDEST_AGE_SECONDS = "tollgate_outbox_oldest_age_seconds" in Seconds;
     /// Attempts to deliver an event, by webhook and outcome (delivered, refused, failed, dead).
     Counter OUTBOX_DELIVERIES_TOTAL = "tollgate_outbox_deliveries_total" in Count;

@@ -283,7 +283,7 @@ impl Connection {
                     // Streamed logs only show a payment earlier; without them the heads still bring it.
                     Err(failure) => tracing::warn!(
                         chain = %self.identity.chain, endpoint = %self.identity.endpoint,
-                        error = failure.message, "logs cannot be subscribed to"
+                        error = self.identity.scrubbed(&failure.message), "logs cannot be subscribed to"
                     ),
                 }
                 // The filter may have changed while the answer was on its way.

@@ -187,7 +187,7 @@ impl Failure {
     pub fn new(class: ErrorClass, message: impl fmt::Display) -> Self {
         Self {
             class,
-            message: scrub(&message.to_string()),
+            message: without_urls(&message.to_string()),
         }
     }
 
@@ -200,9 +200,20 @@ impl Failure {
     }
 }
 
-/// The message without anything like a URL, on one line, cut to [`MAX_MESSAGE_CHARS`].
+/// The message without anything like a URL and without any of `secrets`, on one line, cut to [`MAX_MESSAGE_CHARS`].
 #[must_use]
-pub fn scrub(message: &str) -> String {
+pub fn scrub<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = without_urls(message);
+    for secret in secrets {
+        if text.contains(secret) {
+            text = text.replace(secret, "[secret]");
+        }
+    }
+    text.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+/// Cut far beyond [`MAX_MESSAGE_CHARS`], so that no secret is cut before it is looked for.
+fn without_urls(message: &str) -> String {
     let looks_like_url = |word: &str| {
         let lower = word.to_ascii_lowercase();
         word.contains("://") || lower.contains("www.") || word.matches('/').count() >= 2
@@ -216,11 +227,11 @@ pub fn scrub(message: &str) -> String {
             text.push(' ');
         }
         text.push_str(word);
-        if text.len() > 4 * MAX_MESSAGE_CHARS {
+        if text.len() > 8 * MAX_MESSAGE_CHARS {
             break;
         }
     }
-    text.chars().take(MAX_MESSAGE_CHARS).collect()
+    text
 }
 
 const BILLING: [&str; 3] = [

@@ -5,14 +5,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256, Bloom, b256};
+use alloy::primitives::{Address, B256, Bloom};
 use serde_json::{Value, json};
 
 use super::bloom::BloomBits;
-use crate::domain::LogEntry;
-
-/// `Transfer(address,address,uint256)`, of ERC-20 and ERC-721 alike.
-pub const TRANSFER: B256 = b256!("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+use crate::domain::{LogEntry, TRANSFER};
 
 /// Providers refuse lists of addresses that are much longer; longer ones are asked for in parts.
 const MAX_ADDRESSES_PER_QUERY: usize = 500;

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::error::{ChainError, Failure, Unproven};
+use super::error::{ChainError, Failure, Unproven, scrub};
 use crate::clock::Clock;
 use crate::domain::ChainId;
 
@@ -31,7 +32,12 @@ pub(super) struct Identity {
     newest_timestamp_s: AtomicU64,
     next_id: AtomicU64,
     clock: Clock,
+    /// What a provider may echo of our URLs.
+    secrets: Vec<SecretString>,
 }
+
+/// Shorter parts of a URL, such as `v3` or `mainnet`, are no keys.
+const MIN_SECRET_BYTES: usize = 12;
 
 impl Identity {
     pub fn new(chain: Arc<str>, chain_id: ChainId, endpoint: Arc<str>, clock: Clock) -> Self {
@@ -46,7 +52,25 @@ impl Identity {
             newest_timestamp_s: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             clock,
+            secrets: Vec::new(),
         }
+    }
+
+    /// Keeps the long parts of these URLs out of every message.
+    pub fn keeping_secret<'a>(mut self, urls: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        for url in urls {
+            let parts = url
+                .expose_secret()
+                .split(['/', '?', '&', '=', '@', ':', '.', '#']);
+            let long = parts.filter(|part| part.len() >= MIN_SECRET_BYTES);
+            self.secrets.extend(long.map(SecretString::from));
+        }
+        self
+    }
+
+    /// A message that may be shown.
+    pub fn scrubbed(&self, message: &str) -> String {
+        scrub(message, self.secrets.iter().map(ExposeSecret::expose_secret))
     }
 
     pub fn next_id(&self) -> u64 {
@@ -114,7 +138,7 @@ impl Identity {
             endpoint: Arc::clone(&self.endpoint),
             method,
             class: failure.class,
-            message: failure.message,
+            message: self.scrubbed(&failure.message),
         }
     }
 

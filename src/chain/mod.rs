@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, classify, scrub};
-pub use filter::{Hit, LogFilter, TRANSFER, may_contain};
+pub use filter::{Hit, LogFilter, may_contain};
 pub use header::RawHeader;
 pub use logs::StreamedLog;
 pub use range::MAX_RANGE_BLOCKS;
@@ -66,7 +66,8 @@ pub fn connect(
     let mut endpoints = Vec::with_capacity(names.len());
     for (slot, (endpoint, name)) in settings.endpoints.iter().zip(names).enumerate() {
         let identity = Identity::new(Arc::clone(&chain), settings.id, name, clock.clone());
-        let identity = Arc::new(identity);
+        let urls = endpoint.ws.iter().chain(&endpoint.http);
+        let identity = Arc::new(identity.keeping_secret(urls));
         let session = endpoint.ws.clone().map(|url| {
             Session::start(
                 Arc::clone(&identity),

@@ -335,10 +335,11 @@ async fn fetch_receipts(
         .iter()
         .map(|hash| ("eth_getTransactionReceipt", json!([hash])))
         .collect();
-    let batches: Vec<Vec<WireReceipt>> = stream::iter(calls.chunks(RECEIPTS_PER_BATCH).map(<[_]>::to_vec))
-        .map(|calls| endpoint.batch_by(lane, calls))
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await?;
+    // Made before they are run: a stream that makes them as it goes would not be `Send` in a spawned task.
+    let mut requests = Vec::with_capacity(calls.len() / RECEIPTS_PER_BATCH + 1);
+    for part in calls.chunks(RECEIPTS_PER_BATCH) {
+        requests.push(endpoint.batch_by(lane, part.to_vec()));
+    }
+    let batches: Vec<Vec<WireReceipt>> = stream::iter(requests).buffered(CONCURRENCY).try_collect().await?;
     Ok(batches.into_iter().flatten().collect())
 }

@@ -24,7 +24,7 @@ pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
-pub use transfer::{Standard, Token, Transfer};
+pub use transfer::{Standard, TRANSFER, Token, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

@@ -1,9 +1,12 @@
 //! One decoded token movement, and the tokens that count as money.
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, U256, b256};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, ChainId};
+
+/// keccak256 of `Transfer(address,address,uint256)`, of EIP-20 and EIP-721 alike.
+pub const TRANSFER: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 
 /// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
 /// its third argument is indexed.

@@ -16,6 +16,7 @@ use crate::domain::{
     BlockRef, ChainId, ChargeId, Heights, Level, Payment, PaymentKey, PaymentState, ProvenBlock,
 };
 use crate::ledger::{self, AcceptedMoney};
+use crate::metrics;
 use crate::store::{self, ChainRow, KeptHeader};
 
 /// Blocks that are kept below the head at the least, for a reorg to be measured against.
@@ -299,7 +300,7 @@ impl Step<'_> {
                 continue;
             };
             let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
-                metrics::counter!("tollgate_payment_unproven_total").increment(1);
+                ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
                 return Err(EngineError::Unproven(self.chain.id));
             };
             let key = PaymentKey {
@@ -373,7 +374,8 @@ impl Step<'_> {
                 (None, Some(evidence(&payment))),
             )
             .await?;
-            metrics::counter!("tollgate_payment_confirmed_total", "chain" => chain.to_string()).increment(1);
+            ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => self.chain.name.clone())
+                .increment(1);
             self.touched
                 .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
         }

@@ -6,6 +6,7 @@ use super::subscriptions::{put_source, refold};
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError};
 use crate::domain::{Provider, TenantId};
+use crate::metrics;
 use crate::store::{self, InboxKey};
 use crate::stripe::{self, NoSource, Payload, PriceRef, Seen, StripeEvent, SubscriptionSnapshot};
 
@@ -80,7 +81,7 @@ impl Command for ApplyInbox {
             Err(error) => format!("attention: {error}"),
         };
         if outcome.starts_with("attention") {
-            metrics::counter!("tollgate_inbox_attention_total").increment(1);
+            ::metrics::counter!(metrics::INBOX_ATTENTION_TOTAL).increment(1);
             tracing::warn!(event = %self.key.event_id, kind = %event.kind, %outcome, "a provider's event needs a person");
         }
         let now = work.now;

@@ -24,12 +24,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::billing::Catalogue;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::ChainId;
+use crate::metrics;
 use crate::store::{Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
@@ -81,9 +82,9 @@ struct Inner {
     answers: Answers,
     keys: KeyRing,
     chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
-    inbox_ready: Notify,
-    outbox_ready: Notify,
-    watches_changed: Notify,
+    inbox: watch::Sender<()>,
+    outbox: watch::Sender<()>,
+    watches: watch::Sender<()>,
 }
 
 impl Engine {
@@ -111,9 +112,9 @@ impl Engine {
             answers,
             keys: KeyRing::default(),
             chain_locks,
-            inbox_ready: Notify::new(),
-            outbox_ready: Notify::new(),
-            watches_changed: Notify::new(),
+            inbox: watch::Sender::new(()),
+            outbox: watch::Sender::new(()),
+            watches: watch::Sender::new(()),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -141,7 +142,7 @@ impl Engine {
             let outcome = self.attempt(command).await;
             match outcome {
                 Err(EngineError::Store(error)) if error.is_retryable() && attempt < MAX_ATTEMPTS => {
-                    metrics::counter!("tollgate_engine_retries_total").increment(1);
+                    ::metrics::counter!(metrics::ENGINE_RETRIES_TOTAL).increment(1);
                     tokio::time::sleep(pause_before(attempt)).await;
                     attempt += 1;
                 }
@@ -177,19 +178,22 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// Waits until an event may have come in.
-    pub async fn inbox_ready(&self) {
-        self.inner.inbox_ready.notified().await;
+    /// Changes whenever an event has come in.
+    #[must_use]
+    pub fn inbox_changes(&self) -> watch::Receiver<()> {
+        self.inner.inbox.subscribe()
     }
 
-    /// Waits until an event may be owed.
-    pub async fn outbox_ready(&self) {
-        self.inner.outbox_ready.notified().await;
+    /// Changes whenever an event may be due to be delivered.
+    #[must_use]
+    pub fn outbox_changes(&self) -> watch::Receiver<()> {
+        self.inner.outbox.subscribe()
     }
 
-    /// Waits until a contract was added to those that are watched.
-    pub async fn watches_changed(&self) {
-        self.inner.watches_changed.notified().await;
+    /// Changes whenever a contract was added to those that are watched.
+    #[must_use]
+    pub fn watch_changes(&self) -> watch::Receiver<()> {
+        self.inner.watches.subscribe()
     }
 }
 
@@ -222,16 +226,16 @@ impl Inner {
 
     fn publish(&self, published: work::Published) {
         if published.owes_events {
-            self.outbox_ready.notify_one();
+            self.outbox.send_replace(());
         }
         if published.has_inbox {
-            self.inbox_ready.notify_one();
-        }
-        if published.watches_changed {
-            self.watches_changed.notify_waiters();
+            self.inbox.send_replace(());
         }
         for change in published.changes {
             self.answers.apply(change);
+        }
+        if published.watches_changed {
+            self.watches.send_replace(());
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::{
     Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
 };
 use crate::ledger::{self, Match};
-use crate::store::{self, Watch};
+use crate::store::{self, ChainRow, KeptHeader, Watch};
 
 /// A gate's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,6 +223,34 @@ impl Engine {
             return Ok(self.inner.answers.sight(charge, chain, block.number));
         }
         Ok(false)
+    }
+
+    /// What is stored of a chain, with its kept headers, lowest first.
+    ///
+    /// # Errors
+    /// The chain was never read, or the database fails.
+    pub async fn stored_chain(&self, chain: ChainId) -> Result<(ChainRow, Vec<KeptHeader>), EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        let row = store::chain_row(&mut conn, chain)
+            .await?
+            .ok_or(EngineError::NotFound("chain"))?;
+        Ok((row, store::headers(&mut conn, chain).await?))
+    }
+
+    /// Whether time alone has anything to change: a look that takes no write lock.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn has_deadlines(&self) -> Result<bool, EngineError> {
+        let now = self.inner.clock.now_ms();
+        let mut conn = self.inner.store.read().await?;
+        let charges = store::charge_ids_due(&mut conn, now, 1).await?;
+        Ok(!charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty())
+    }
+
+    /// Closes the database, once what is under way is done.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
     }
 
     /// Whether the database answers.

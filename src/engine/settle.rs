@@ -10,6 +10,7 @@ use super::view::ChargeView;
 use super::work::Work;
 use crate::domain::{Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId};
 use crate::ledger::{self, Candidates, ChargeClock, Match, Standing};
+use crate::metrics;
 use crate::store;
 
 /// The charge that a payment belongs to, if exactly one does.
@@ -22,7 +23,7 @@ pub(super) async fn allocate(
         Match::Charge(charge, rule) => Ok(Some((charge, rule))),
         Match::Unmatched => Ok(None),
         Match::Ambiguous => {
-            metrics::counter!("tollgate_payment_ambiguous_total").increment(1);
+            ::metrics::counter!(metrics::PAYMENT_AMBIGUOUS_TOTAL).increment(1);
             Ok(None)
         }
     }

@@ -1,11 +1,8 @@
 //! Which log is a transfer, and which transfer is a payment (payments.md).
 
-use alloy::primitives::{Address, B256, U256, b256};
+use alloy::primitives::{Address, B256, U256};
 
-use crate::domain::{Amount, LogEntry, Standard, Token, Transfer};
-
-/// keccak256 of `Transfer(address,address,uint256)`, of EIP-20 and EIP-721 alike.
-pub const TRANSFER: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
+use crate::domain::{Amount, LogEntry, Standard, TRANSFER, Token, Transfer};
 
 /// What counts as money on one chain.
 #[derive(Debug, Clone)]

@@ -8,5 +8,5 @@ mod decode;
 mod matching;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
-pub use decode::{AcceptedMoney, TRANSFER, is_payment, movement, transfer};
+pub use decode::{AcceptedMoney, is_payment, movement, transfer};
 pub use matching::{Candidates, Match, decide};

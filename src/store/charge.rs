@@ -184,7 +184,8 @@ pub async fn tenants_charged_on(
         .collect()
 }
 
-/// Charges whose deadline or grace has passed and which are not in an end state, oldest deadline first.
+/// Charges that time alone changes now: their chain is settled past their deadline or their grace, or it is not and they
+/// do not say so yet. Oldest deadline first.
 ///
 /// # Errors
 /// The database fails.
@@ -194,8 +195,10 @@ pub async fn charge_ids_due(
     limit: i64,
 ) -> Result<Vec<ChargeId>, StoreError> {
     let rows = sqlx::query(
-        "select id from charge where (state in ('open', 'confirming') and expires_at <= $1) \
-         or (state in ('expired', 'cancelled') and grace_until <= $1) order by expires_at limit $2",
+        "select c.id from charge c join chain h on h.chain = c.chain where (c.state = 'open' and c.expires_at <= $1 \
+         and (h.settled_time >= c.expires_at or c.flags not like '%chain_blind%')) \
+         or (c.state in ('expired', 'cancelled') and c.grace_until <= $1 and h.settled_time >= c.grace_until) \
+         order by c.expires_at limit $2",
     )
     .bind(now)
     .bind(limit)

@@ -216,6 +216,18 @@ async fn a_range_is_proven_and_linked() {
 }
 
 #[tokio::test]
+async fn reads_run_in_tasks_of_their_own() {
+    let node = HttpNode::start(chain()).await;
+    let reader = reader(&[&node]);
+    let task = tokio::spawn(async move {
+        let header = reader.headers(0, 7).await?.pop().unwrap();
+        let block = reader.prove_block(&header, &filter()).await?;
+        reader.prove_range(8, 9, &filter(), Some(block.header.hash)).await
+    });
+    assert_eq!(super::node::soon(task).await.unwrap().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_log_that_is_left_out_is_found_by_the_bloom() {
     let node = HttpNode::with(chain(), |method, _, _| {
         (method == "eth_getLogs").then_some(Fault::Result(json!([])))
@@ -364,6 +376,22 @@ async fn an_endpoint_of_another_chain_is_never_read() {
     assert!(reader.latest().await.is_err());
     assert!(node.asked("eth_getBlockByNumber").is_empty());
     assert!(!reader.endpoints().ranked()[0].is_healthy());
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_echoes_is_not_shown() {
+    let node = HttpNode::with(chain(), |method, _, _| {
+        (method == "web3_clientVersion").then_some(Fault::Error(-32000, "key 0123456789abcdef is invalid"))
+    })
+    .await;
+    let url = format!("{}/v3/0123456789abcdef", node.url);
+    let settings = settings(vec![endpoint("one", None, Some(url))]);
+    let (reader, _stream) = connect(&settings, &Clock::fixed(0), LogFilter::default()).unwrap();
+    let error = reader.client_version().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "one: web3_clientVersion: refused: key [secret] is invalid"
+    );
 }
 
 #[tokio::test]

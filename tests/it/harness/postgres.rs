@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::guard::Guard;
 
@@ -25,12 +25,22 @@ const SETTINGS: [&str; 6] = [
     "shared_buffers=64MB",
 ];
 
+/// `$1` is where the programs are, `$2` the directory; the rest is for the server. Until the server is there the trap answers
+/// for it: it must not start once it was told to end.
+const RUN: &str = r#"
+trap 'exit 1' TERM
+binaries=$1 directory=$2; shift 2
+cd "$directory" || exit 1
+"$binaries/initdb" --no-sync --auth=trust --encoding=UTF8 --locale=C -U tollgate -D data >initdb.log || exit 1
+exec "$binaries/postgres" -D data -k "$directory" "$@"
+"#;
+
 struct Server {
     binaries: PathBuf,
     directory: PathBuf,
     /// What goes before a command to run it as somebody who is not root.
     as_user: Vec<OsString>,
-    guard: Guard,
+    _guard: Guard,
 }
 
 /// A new and empty database; its URL.
@@ -53,51 +63,21 @@ impl Server {
             .unwrap()
             .keep();
         let as_user = unprivileged(&directory);
-        let data = directory.join("data");
-        let initialised = command(&as_user, &binaries.join("initdb"))
-            .args([
-                "--no-sync",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "-U",
-                OWNER,
-                "-D",
-            ])
-            .arg(&data)
-            .current_dir(&directory)
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&initialised.stderr);
-        assert!(initialised.status.success(), "initdb: {told}");
-
         let mut program = as_user.clone();
-        program.extend([binaries.join("postgres").into(), "-D".into(), data.into()]);
-        program.extend(["-k".into(), directory.clone().into()]);
+        program.extend(["sh", "-c", RUN, "postgres"].map(OsString::from));
+        program.extend([binaries.clone().into(), directory.clone().into()]);
         for setting in SETTINGS {
             program.extend(["-c".into(), setting.into()]);
         }
-        // INT is its fast shutdown.
-        let guard = Guard::start(&program, "INT", Some(&directory));
-        let server = Self {
+        let guard = Guard::start(&program, "TERM", Some(&directory));
+        guard.wait_for_line(READY, |line| {
+            line.ends_with("ready to accept connections").then_some(())
+        });
+        Self {
             binaries,
             directory,
             as_user,
-            guard,
-        };
-        server.wait_until_ready();
-        server
-    }
-
-    fn wait_until_ready(&self) {
-        let end = Instant::now() + READY;
-        while !self.client("pg_isready").output().unwrap().status.success() {
-            assert!(
-                Instant::now() < end,
-                "PostgreSQL does not answer:\n{}",
-                self.guard.told()
-            );
-            std::thread::sleep(Duration::from_millis(20));
+            _guard: guard,
         }
     }
 

@@ -1,0 +1,208 @@
+//! The composition root: makes every room from the configuration, in the order of their ranks, and stops them in reverse.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::billing::{Catalogue, CatalogueErrors};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::domain::ChainId;
+use crate::egress;
+use crate::engine::{Engine, EngineError, Settings};
+use crate::health::Health;
+use crate::jobs;
+use crate::metrics::{self, Recorder};
+use crate::notify::{Notifier, NotifyError};
+use crate::store::{Store, StoreError};
+use crate::sync::ChainTask;
+use crate::task::Tasks;
+
+/// How long everything may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The catalogue's file cannot be read.
+    #[error("catalogue.path: {0}")]
+    CatalogueFile(std::io::Error),
+    /// The catalogue is wrong.
+    #[error("the catalogue is wrong:\n{0}")]
+    Catalogue(#[from] CatalogueErrors),
+    /// The database does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state does not load.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An endpoint for events cannot be told anything.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
+    /// An address cannot be listened on.
+    #[error("{key} {address}: {error}")]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+/// The service, running.
+#[derive(Debug)]
+pub struct App {
+    engine: Engine,
+    api_address: SocketAddr,
+    metrics_address: SocketAddr,
+    tasks: Tasks,
+}
+
+/// Opens the database and loads the state: all that a command needs which does not serve.
+///
+/// # Errors
+/// The catalogue or the database.
+pub async fn open_engine(config: &Config, clock: Clock) -> Result<Engine, StartError> {
+    let catalogue = load_catalogue(&config.catalogue)?;
+    let store = Store::open(&config.store).await?;
+    let settings = Settings {
+        chains: config.chains.clone(),
+        payments: config.payments.clone(),
+        wallets: config.wallets.clone(),
+        webhooks: config.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+    };
+    Ok(Engine::open(store, settings, catalogue, clock).await?)
+}
+
+/// The plans: the named file, or those that are shipped.
+///
+/// # Errors
+/// The file, or everything that is wrong in it.
+pub fn load_catalogue(settings: &config::CatalogueSettings) -> Result<Catalogue, StartError> {
+    let prices = &settings.stripe_prices;
+    match &settings.path {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(StartError::CatalogueFile)?;
+            Ok(Catalogue::parse(&text, prices)?)
+        }
+        None => Ok(Catalogue::shipped(prices)?),
+    }
+}
+
+impl App {
+    /// Starts everything. The listeners are bound before this returns.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting; nothing is left running then.
+    pub async fn start(config: Config, clock: Clock, recorder: Recorder) -> Result<Self, StartError> {
+        egress::install_crypto_provider();
+        let engine = open_engine(&config, clock).await?;
+        let health = Health::default();
+        let api_listener = listen("server.listen", config.server.listen).await?;
+        let metrics_listener = listen("server.metrics_listen", config.server.metrics_listen).await?;
+        let api_address = local_address("server.listen", config.server.listen, &api_listener)?;
+        let metrics_address =
+            local_address("server.metrics_listen", config.server.metrics_listen, &metrics_listener)?;
+        let notifiers: Vec<Notifier> = config
+            .webhooks
+            .iter()
+            .map(|webhook| Notifier::new(engine.clone(), webhook.clone()))
+            .collect::<Result<_, _>>()?;
+
+        let mut tasks = Tasks::default();
+        spawn_metrics(&mut tasks, metrics_listener, recorder);
+        spawn_jobs(&mut tasks, &engine, &health);
+        for (webhook, notifier) in config.webhooks.iter().zip(notifiers) {
+            tasks.supervise(format!("webhook {}", webhook.name), move |stop| notifier.clone().run(stop));
+        }
+        for chain in &config.chains {
+            health.expect_chain(chain.id, chain.block_time);
+            spawn_chain(&mut tasks, chain, &engine, &health);
+        }
+        let router = api::router(engine.clone(), &config, health);
+        tasks.spawn("api", move |stop| serve(api_listener, router, stop));
+        tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
+        Ok(Self { engine, api_address, metrics_address, tasks })
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// Where `/metrics` listens.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address
+    }
+
+    /// The one door, for what runs in the same process.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// How far a chain is.
+    #[must_use]
+    pub fn heights(&self, chain: ChainId) -> crate::domain::Heights {
+        self.engine.chain(chain).map(|chain| chain.heights).unwrap_or_default()
+    }
+
+    /// Stops everything: the API first, the database last.
+    pub async fn stop(self) {
+        let stopped = self.tasks.shutdown(STOP_TIMEOUT).await;
+        if !stopped.aborted.is_empty() {
+            tracing::warn!(tasks = ?stopped.aborted, "aborted");
+        }
+        self.engine.close().await;
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { key, address, error })
+}
+
+fn local_address(
+    key: &'static str,
+    address: SocketAddr,
+    listener: &TcpListener,
+) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen { key, address, error })
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = server.await {
+        tracing::error!(%error, "a listener failed");
+    }
+}
+
+fn spawn_metrics(tasks: &mut Tasks, listener: TcpListener, recorder: Recorder) {
+    let upkeep = Arc::new(recorder.clone());
+    tasks.spawn("metrics upkeep", move |stop| async move {
+        while stop.run_until_cancelled(tokio::time::sleep(metrics::UPKEEP_INTERVAL)).await.is_some() {
+            upkeep.upkeep();
+        }
+    });
+    tasks.spawn("metrics", move |stop| serve(listener, api::metrics_router(recorder), stop));
+}
+
+fn spawn_jobs(tasks: &mut Tasks, engine: &Engine, health: &Health) {
+    let (for_inbox, for_deadlines, health) = (engine.clone(), engine.clone(), health.clone());
+    tasks.supervise("inbox", move |stop| jobs::run_inbox(for_inbox.clone(), stop));
+    tasks.supervise("deadlines", move |stop| jobs::run_deadlines(for_deadlines.clone(), health.clone(), stop));
+}
+
+fn spawn_chain(tasks: &mut Tasks, chain: &config::Chain, engine: &Engine, health: &Health) {
+    let (settings, engine, health) = (chain.clone(), engine.clone(), health.clone());
+    tasks.supervise(format!("chain {}", chain.name), move |stop| {
+        ChainTask::run(settings.clone(), engine.clone(), health.clone(), stop)
+    });
+}

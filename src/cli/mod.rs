@@ -1,0 +1,82 @@
+//! The commands: a file each. They read the configuration, call one room, and print for people.
+
+mod check;
+mod keys;
+mod migrate;
+mod openapi;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, ConfigErrors, Env, Loaded};
+
+/// Who has paid, and who holds what.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about)]
+pub struct Cli {
+    /// The configuration file; without one, the embedded defaults and the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service until it is told to stop.
+    Run,
+    /// Check the configuration and the catalogue, and say what is wrong.
+    Check,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Print the API's description (OpenAPI 3.1).
+    Openapi,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> ExitCode {
+        let outcome = match &self.command {
+            Command::Openapi => openapi::print(),
+            Command::Run => self.load().and_then(run::run),
+            Command::Check => self.load().and_then(|loaded| check::check(&loaded)),
+            Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
+            Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure(problem)) => {
+                eprintln!("tollgate: {problem}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Loaded, Failure> {
+        config::load(self.config.as_deref(), &Env::of_process()).map_err(|errors: ConfigErrors| {
+            Failure(format!("the configuration is wrong:\n{errors}"))
+        })
+    }
+}
+
+/// What a command says when it fails.
+#[derive(Debug)]
+struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs a command that awaits, on this thread: none but `run` has work for more.
+fn wait<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(future)
+}

@@ -1,0 +1,10 @@
+//! Work that nobody waits for: events that came in, and what time alone changes.
+//!
+//! Each job is a loop over commands of the engine; a job that fails is started again by its supervisor and finds what is
+//! left to do in the store.
+
+mod deadlines;
+mod inbox;
+
+pub use deadlines::run as run_deadlines;
+pub use inbox::run as run_inbox;

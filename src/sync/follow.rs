@@ -1,0 +1,180 @@
+//! From a verified header to committed blocks: extend, catch up, or go back to the common ancestor and up again.
+
+use std::collections::VecDeque;
+
+use futures_util::{StreamExt, stream};
+
+use super::plan::{self, LIVE_STRETCH};
+use super::task::{ChainTask, Halt, SyncError};
+use super::window::Relation;
+use crate::chain::ChainError;
+use crate::domain::{BlockRef, Header, ProvenBlock};
+use crate::engine::Advance;
+use crate::metrics;
+
+/// Pieces of a long stretch that are read at once.
+const PIECES_IN_FLIGHT: usize = 3;
+
+impl ChainTask {
+    /// Brings what is read up to a verified header.
+    pub(super) async fn follow_head(&mut self, header: &Header) -> Result<(), SyncError> {
+        self.note(header);
+        match self.window.relation(header) {
+            Relation::Known => Ok(()),
+            Relation::Extends => self.extend(header).await,
+            Relation::Above => self.catch_up(header).await,
+            Relation::Forks => self.reorganise(header).await,
+        }
+    }
+
+    async fn extend(&mut self, header: &Header) -> Result<(), SyncError> {
+        let block = self.reader.prove_block(header, &self.filter).await?;
+        self.advance(None, vec![block]).await
+    }
+
+    /// Reads what lies between the tip and a header above it.
+    async fn catch_up(&mut self, header: &Header) -> Result<(), SyncError> {
+        let from = self.window.tip().map_or(self.start_number, |tip| tip.number + 1);
+        if header.number < from {
+            return Ok(());
+        }
+        let outcome = if header.number - from < LIVE_STRETCH {
+            self.read_each(from, header.number).await
+        } else {
+            self.read_ranges(from, header.number).await
+        };
+        match outcome {
+            // What we hold is not what lies below the new head.
+            Err(SyncError::Chain(ChainError::Unlinked { .. })) => self.reorganise(header).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read_each(&mut self, from: u64, to: u64) -> Result<(), SyncError> {
+        let headers = self.reader.headers(from, to).await?;
+        let Some(first) = headers.first() else {
+            return Ok(());
+        };
+        if self.window.tip().is_some() && !self.window.has_parent(first.number, first.parent_hash) {
+            return self.reorganise(first).await;
+        }
+        let blocks = self.prove(&headers).await?;
+        self.advance(None, blocks).await
+    }
+
+    async fn read_ranges(&mut self, from: u64, to: u64) -> Result<(), SyncError> {
+        let (reader, filter) = (self.reader.clone(), self.filter.clone());
+        let width = reader.log_range();
+        let tip_hash = self.window.tip().map(|tip| tip.hash);
+        let mut pieces = stream::iter(plan::pieces(from, to, width))
+            .map(|(first, last)| {
+                let (reader, filter) = (reader.clone(), filter.clone());
+                let parent = tip_hash.filter(|_| first == from);
+                async move { reader.prove_range(first, last, &filter, parent).await }
+            })
+            .buffered(PIECES_IN_FLIGHT);
+        while let Some(blocks) = pieces.next().await {
+            self.advance(None, blocks?).await?;
+        }
+        Ok(())
+    }
+
+    async fn prove(&self, headers: &[Header]) -> Result<Vec<ProvenBlock>, SyncError> {
+        let mut blocks = Vec::with_capacity(headers.len());
+        for header in headers {
+            blocks.push(self.reader.prove_block(header, &self.filter).await?);
+        }
+        Ok(blocks)
+    }
+
+    /// Walks from a header of the new branch down to a block of ours, and takes the branch from there, in one step.
+    async fn reorganise(&mut self, header: &Header) -> Result<(), SyncError> {
+        let lowest = self.window.lowest().map_or(0, |lowest| lowest.number);
+        let mut branch = VecDeque::from([header.clone()]);
+        let mut below = header.clone();
+        while !self.window.has_parent(below.number, below.parent_hash) {
+            if below.number <= lowest {
+                return Err(Halt::TooDeep.into());
+            }
+            below = self.reader.header_by_hash(below.parent_hash).await?;
+            branch.push_front(below.clone());
+        }
+        let ancestor = below
+            .number
+            .checked_sub(1)
+            .and_then(|number| self.window.at(number));
+        let Some(ancestor) = ancestor else {
+            return Err(Halt::TooDeep.into());
+        };
+        let blocks = self.prove(branch.make_contiguous()).await?;
+        self.count_reorg(ancestor);
+        self.advance(Some(ancestor), blocks).await
+    }
+
+    /// The chain ends lower than what was read: a silent rollback, or a start after one.
+    pub(super) async fn roll_back_to(&mut self, ancestor: BlockRef) -> Result<(), SyncError> {
+        self.count_reorg(ancestor);
+        self.heights.head = ancestor.number;
+        self.advance(Some(ancestor), Vec::new()).await
+    }
+
+    fn count_reorg(&self, ancestor: BlockRef) {
+        let tip = self.window.tip().map_or(0, |tip| tip.number);
+        let depth = tip.saturating_sub(ancestor.number);
+        let bucket = match depth {
+            0..=1 => "1",
+            2..=5 => "2-5",
+            6..=20 => "6-20",
+            _ => "21+",
+        };
+        tracing::warn!(chain = %self.settings.name, depth, ancestor = ancestor.number, "the chain was reorganised");
+        let name = self.settings.name.clone();
+        ::metrics::counter!(metrics::CHAIN_REORGS_TOTAL, "chain" => name, "depth" => bucket).increment(1);
+    }
+
+    async fn advance(
+        &mut self,
+        rollback_to: Option<BlockRef>,
+        blocks: Vec<ProvenBlock>,
+    ) -> Result<(), SyncError> {
+        let positions: Vec<BlockRef> = blocks.iter().map(|block| block.header.block()).collect();
+        self.compare_streamed(&blocks);
+        let (chain, fence, head) = (self.settings.id, self.fence, self.heights.head);
+        self.heights = self
+            .engine
+            .execute(Advance {
+                chain,
+                fence,
+                head,
+                rollback_to,
+                blocks,
+            })
+            .await?;
+        if let Some(ancestor) = rollback_to {
+            self.window.truncate(ancestor.number);
+        }
+        for block in positions {
+            self.window.push(block);
+        }
+        self.show(metrics::CHAIN_READ, self.heights.read.map(|read| read.number));
+        self.show(
+            metrics::CHAIN_SETTLED,
+            self.heights.settled.map(|settled| settled.number),
+        );
+        Ok(())
+    }
+
+    fn compare_streamed(&mut self, blocks: &[ProvenBlock]) {
+        let streaming = self.is_streaming() && blocks.len() == 1;
+        for block in blocks {
+            let difference = self.streamed.proven(block);
+            let count = |name, by| {
+                ::metrics::counter!(name, "chain" => self.settings.name.clone()).increment(by);
+            };
+            count(metrics::CHAIN_STREAMED_UNPROVEN_TOTAL, difference.unproven);
+            if streaming {
+                count(metrics::CHAIN_UNSTREAMED_TOTAL, difference.unstreamed);
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The task of one chain: waits for hints, and has each followed. It holds what is known between two of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::history::History;
+use super::streamed::Streamed;
+use super::watching;
+use super::window::Window;
+use crate::chain::{
+    self, ChainError, ChainReader, LogFilter, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
+};
+use crate::config;
+use crate::domain::{Header, Heights};
+use crate::engine::{ActivateWatches, Engine, EngineError};
+use crate::health::Health;
+use crate::ledger;
+use crate::metrics;
+use crate::retry::Backoff;
+
+/// Between two tries of something that failed.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Polls in a row that must say the same before a head that went back is believed.
+const ROLLBACK_POLLS: u32 = 2;
+
+/// Sightings that are looked up at once.
+const MAX_SIGHTINGS: usize = 64;
+
+/// Why a chain must not go on without a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The endpoints answer for another chain.
+    #[error("the endpoints answer for chain {0}, which is not this chain's id")]
+    WrongChain(u64),
+    /// The chain has another block 0 than before.
+    #[error("the chain has another genesis than the one that was read before")]
+    WrongGenesis,
+    /// No kept header is on the chain any more.
+    #[error("the chain was reorganised below everything that is kept")]
+    TooDeep,
+    /// A configured token is not what the configuration says.
+    #[error("tokens: {0}")]
+    Token(String),
+    /// Another instance leads this chain.
+    #[error("another instance leads this chain")]
+    LeaseLost,
+}
+
+/// Why a hint was not followed to its end. Nothing was lost: the next hint starts from what is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// It will not get better by itself.
+    #[error(transparent)]
+    Halted(#[from] Halt),
+    /// The chain could not be read.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The state could not be written.
+    #[error(transparent)]
+    Engine(EngineError),
+}
+
+impl From<EngineError> for SyncError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            error => Self::Engine(error),
+        }
+    }
+}
+
+/// One chain, followed until it is told to stop.
+#[derive(Debug)]
+pub struct ChainTask {
+    pub(super) settings: config::Chain,
+    pub(super) engine: Engine,
+    pub(super) reader: ChainReader,
+    pub(super) health: Health,
+    pub(super) window: Window,
+    pub(super) heights: Heights,
+    pub(super) fence: i64,
+    pub(super) start_number: u64,
+    pub(super) filter: LogFilter,
+    pub(super) contracts: BTreeSet<Address>,
+    pub(super) streamed: Streamed,
+    lower_polls: u32,
+    connected: bool,
+}
+
+impl ChainTask {
+    /// Follows a chain until `stop`. A halt is shown in readiness and waits there for a person; everything else is tried
+    /// again.
+    ///
+    /// # Errors
+    /// The endpoints' settings are unusable.
+    pub async fn run(
+        settings: config::Chain,
+        engine: Engine,
+        health: Health,
+        stop: CancellationToken,
+    ) -> Result<(), SyncError> {
+        let filter = watching::filter(&settings, &BTreeSet::new());
+        let (reader, stream) = chain::connect(&settings, engine.clock(), filter.clone())?;
+        let mut task = Self {
+            window: Window::default(),
+            heights: Heights::default(),
+            fence: 0,
+            start_number: 0,
+            contracts: BTreeSet::new(),
+            streamed: Streamed::default(),
+            lower_polls: 0,
+            connected: false,
+            settings,
+            engine,
+            reader,
+            health,
+            filter,
+        };
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            outcome = task.start_and_follow(stream, &stop) => outcome,
+        };
+        if let Err(SyncError::Halted(halt)) = &outcome {
+            tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
+            task.health.set_problem(task.settings.id, Some(halt.to_string()));
+            stop.cancelled().await;
+            return Ok(());
+        }
+        outcome
+    }
+
+    async fn start_and_follow(
+        &mut self,
+        mut stream: StreamHandle,
+        stop: &CancellationToken,
+    ) -> Result<(), SyncError> {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        while let Err(error) = self.start().await {
+            if let SyncError::Halted(_) = error {
+                return Err(error);
+            }
+            tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
+            self.health
+                .set_problem(self.settings.id, Some("its endpoints cannot be read".to_owned()));
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+        self.health.set_problem(self.settings.id, None);
+        self.watch_contracts(&stream).await?;
+        let history = History::new(self);
+        tokio::select! {
+            outcome = self.follow(&mut stream) => outcome,
+            outcome = history.run() => outcome,
+            () = stop.cancelled() => Ok(()),
+        }
+    }
+
+    async fn follow(&mut self, stream: &mut StreamHandle) -> Result<(), SyncError> {
+        let mut watches = self.engine.watch_changes();
+        let mut poll = tokio::time::interval(self.settings.poll_interval);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let outcome = tokio::select! {
+                event = stream.next() => self.hear(event).await,
+                _ = poll.tick() => self.poll().await,
+                _ = watches.changed() => Ok(()),
+            };
+            let outcome = match outcome {
+                Ok(()) => self.watch_contracts(stream).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
+                    self.reload().await?;
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, event: StreamEvent) -> Result<(), SyncError> {
+        match event {
+            StreamEvent::Head(head) => self.hear_head(*head).await,
+            StreamEvent::Log(log) => {
+                self.hear_log(log);
+                Ok(())
+            }
+            StreamEvent::Connected { endpoint } => {
+                tracing::info!(chain = %self.settings.name, %endpoint, "streaming");
+                self.connected = true;
+                Ok(())
+            }
+            StreamEvent::Disconnected { endpoint } => {
+                tracing::warn!(chain = %self.settings.name, %endpoint, "not streaming; polling goes on");
+                self.connected = false;
+                Ok(())
+            }
+        }
+    }
+
+    async fn hear_head(&mut self, head: StreamedHead) -> Result<(), SyncError> {
+        self.lower_polls = 0;
+        if self.window.contains(head.block) {
+            return Ok(());
+        }
+        let header = match head.header {
+            Some(header) => header,
+            None => self.reader.header_by_hash(head.block.hash).await?,
+        };
+        let before = self.heights.read;
+        self.follow_head(&header).await?;
+        if self.heights.read != before {
+            let lag = head.received_at.elapsed();
+            ::metrics::histogram!(metrics::CHAIN_HEAD_TO_COMMIT_SECONDS, "chain" => self.settings.name.clone())
+                .record(lag.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// The poll: what the socket does not say. A head that went back is believed when it is said twice and our tip is
+    /// unknown: one lagging node behind a load balancer is no reorg.
+    async fn poll(&mut self) -> Result<(), SyncError> {
+        let latest = self.reader.latest().await?;
+        self.health.saw_header(self.settings.id, latest.time_ms());
+        let tip = self.window.tip();
+        let went_back =
+            tip.is_some_and(|tip| latest.number < tip.number && self.window.contains(latest.block()));
+        if !went_back {
+            self.lower_polls = 0;
+            return self.follow_head(&latest).await;
+        }
+        self.lower_polls += 1;
+        if self.lower_polls >= ROLLBACK_POLLS && self.tip_is_gone().await? {
+            self.lower_polls = 0;
+            return self.roll_back_to(latest.block()).await;
+        }
+        Ok(())
+    }
+
+    async fn tip_is_gone(&self) -> Result<bool, SyncError> {
+        let Some(tip) = self.window.tip() else {
+            return Ok(false);
+        };
+        match self.reader.header_by_hash(tip.hash).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_missing_data() => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn hear_log(&mut self, log: StreamedLog) {
+        if log.removed {
+            return;
+        }
+        let block = log.block;
+        if self.window.tip().is_some_and(|tip| tip.number >= block.number) {
+            return;
+        }
+        self.streamed.saw(block.number, block.hash, log.entry.log_index);
+        let entry = log.entry;
+        let Some(transfer) = ledger::transfer(&entry) else {
+            return;
+        };
+        let (engine, chain) = (self.engine.clone(), self.settings.id);
+        let Ok(permit) = sightings().try_acquire() else {
+            return;
+        };
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = engine.sight(chain, &transfer, block).await {
+                tracing::debug!(%error, "a streamed transfer could not be looked up");
+            }
+        });
+    }
+
+    pub(super) fn note(&mut self, header: &Header) {
+        self.heights.head = self.heights.head.max(header.number);
+        self.health.saw_header(self.settings.id, header.time_ms());
+        self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
+    }
+
+    pub(super) fn show(&self, name: &'static str, number: Option<u64>) {
+        // Heights are far below 2^53, up to which a gauge is exact.
+        let value = number
+            .and_then(|number| u32::try_from(number).ok())
+            .map_or(f64::NAN, f64::from);
+        ::metrics::gauge!(name, "chain" => self.settings.name.clone()).set(value);
+    }
+
+    /// Brings contracts in that were added since: from the next block on, the filter asks for them.
+    async fn watch_contracts(&mut self, stream: &StreamHandle) -> Result<(), SyncError> {
+        let watches = self.engine.watches(self.settings.id);
+        let contracts = watching::waiting(&watches);
+        if !contracts.is_empty() {
+            let read = self.heights.read;
+            let chain = self.settings.id;
+            self.engine
+                .execute(ActivateWatches {
+                    chain,
+                    fence: self.fence,
+                    contracts,
+                    read,
+                })
+                .await?;
+        }
+        let live = watching::live(&self.engine.watches(self.settings.id));
+        if live != self.contracts {
+            self.filter = watching::filter(&self.settings, &live);
+            self.contracts = live;
+            stream.set_filter(self.filter.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether logs are expected to be streamed.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.connected
+    }
+}
+
+/// Lookups of streamed transfers that are under way, over all chains.
+fn sightings() -> &'static tokio::sync::Semaphore {
+    static SIGHTINGS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(MAX_SIGHTINGS);
+    &SIGHTINGS
+}
