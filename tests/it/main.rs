@@ -1,6 +1,10 @@
 //! The integration tests: one binary, so that they link once and share one `PostgreSQL` server.
 
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod tidy;
