@@ -2,4 +2,6 @@
 //!
 //! Each scenario ends with `assert_reload_is_identity`: an engine that starts from the database answers the same.
 
+mod deadlines;
+mod matching;
 mod settling;

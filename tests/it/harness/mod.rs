@@ -10,6 +10,7 @@ pub mod facts;
 pub mod fake_webhook;
 mod guard;
 pub mod postgres;
+pub mod wallets;
 pub mod world;
 
 use std::path::{Path, PathBuf};
