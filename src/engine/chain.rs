@@ -19,13 +19,13 @@ use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
 use crate::store::{self, ChainRow, KeptHeader};
 
-/// Blocks that are kept below the head at the least, for a reorg to be measured against.
+/// Blocks that are kept below what is read at the least, for a reorg to be measured against.
 const MIN_WINDOW: u64 = 256;
 
 /// Old headers are forgotten this many blocks at a time.
-const PRUNE_EVERY: u64 = 64;
+pub(super) const PRUNE_EVERY: u64 = 64;
 
-/// How many blocks below the head are kept.
+/// How many blocks below what is read are kept at the least.
 pub(super) fn window(chain: &config::Chain) -> u64 {
     MIN_WINDOW.max(chain.confirmations.saturating_mul(2))
 }
@@ -188,10 +188,16 @@ impl Command for Advance {
             step.roll_back(work, ancestor).await?;
         }
         self.check_linked(&step)?;
+        let below = step.heights.read.map_or(0, |read| read.number);
+        let last = self.blocks.last().map_or(below, |block| block.header.number);
         for block in &self.blocks {
-            step.read(work, block, self.head).await?;
+            step.read(work, block, last).await?;
         }
         step.settle(work, &self.blocks).await?;
+        if below / PRUNE_EVERY != last / PRUNE_EVERY {
+            let lowest = last.saturating_sub(window(settings));
+            work.tx.prune_below(self.chain, lowest).await?;
+        }
         step.finish(work).await
     }
 }
@@ -275,10 +281,11 @@ impl Step<'_> {
             .await
     }
 
-    /// Stores one block's facts. Nothing of them counts yet.
-    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, head: u64) -> Result<(), EngineError> {
+    /// Stores one block's facts. Nothing of them counts yet. `last` is the number of the step's last block: what is kept is
+    /// measured from there and never from the head, so that the kept headers always end in what is read.
+    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, last: u64) -> Result<(), EngineError> {
         let number = block.header.number;
-        let kept = number.saturating_add(window(self.chain)) > head;
+        let kept = number.saturating_add(window(self.chain)) > last;
         if kept {
             work.tx.insert_header(self.chain.id, &block.header).await?;
         }
@@ -384,12 +391,6 @@ impl Step<'_> {
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
-        let read = self.heights.read.map_or(0, |read| read.number);
-        if read.is_multiple_of(PRUNE_EVERY) {
-            work.tx
-                .prune_below(chain, read.saturating_sub(window(self.chain)))
-                .await?;
-        }
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
         let (balances, watches) = self.moves.store(work).await?;

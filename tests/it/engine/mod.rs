@@ -3,5 +3,6 @@
 //! Each scenario ends with `assert_reload_is_identity`: an engine that starts from the database answers the same.
 
 mod deadlines;
+mod holdings;
 mod matching;
 mod settling;

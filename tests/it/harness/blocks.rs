@@ -82,6 +82,14 @@ impl Blocks {
         }
     }
 
+    /// Another chain, which has no block in common with it.
+    pub fn foreign(first: u64) -> Self {
+        Self {
+            branch: u64::MAX / 2,
+            ..Self::from(first)
+        }
+    }
+
     /// The next block.
     pub fn mine(&mut self, time_ms: Millis, transactions: &[Tx]) -> ProvenBlock {
         let number = self.next_number();

@@ -9,6 +9,7 @@ pub mod databases;
 pub mod facts;
 pub mod fake_webhook;
 mod guard;
+pub mod holders;
 pub mod postgres;
 pub mod wallets;
 pub mod world;
