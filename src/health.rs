@@ -35,6 +35,8 @@ struct State {
 struct ChainState {
     max_header_age_ms: i64,
     newest_header_ms: Option<Millis>,
+    max_behind: u64,
+    behind: u64,
     problem: Option<String>,
 }
 
@@ -42,7 +44,7 @@ struct ChainState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
-    /// `chain_unread`, `header_age`, `chain_problem`, `outbox_age` or `database`.
+    /// `chain_unread`, `header_age`, `chain_behind`, `chain_problem`, `outbox_age` or `database`.
     pub check: &'static str,
     /// The chain that it concerns.
     pub chain_id: Option<u64>,
@@ -58,6 +60,8 @@ impl Health {
         let state = ChainState {
             max_header_age_ms,
             newest_header_ms: None,
+            max_behind: u64::try_from(bound.as_millis() / block_time.as_millis().max(1)).unwrap_or(u64::MAX),
+            behind: 0,
             problem: None,
         };
         self.change(|health| {
@@ -70,6 +74,15 @@ impl Health {
         self.change(|health| {
             if let Some(state) = health.chains.get_mut(&chain) {
                 state.newest_header_ms = state.newest_header_ms.max(Some(time_ms));
+            }
+        });
+    }
+
+    /// How many blocks lie between the head and what was read.
+    pub fn set_behind(&self, chain: ChainId, blocks: u64) {
+        self.change(|health| {
+            if let Some(state) = health.chains.get_mut(&chain) {
+                state.behind = blocks;
             }
         });
     }
@@ -104,6 +117,15 @@ impl Health {
                     check: "chain_problem",
                     chain_id,
                     detail: problem.clone(),
+                });
+            }
+            if state.behind > state.max_behind {
+                let (behind, bound) = (state.behind, state.max_behind);
+                let detail = format!("{behind} blocks of the head are not read; the bound is {bound}");
+                reasons.push(Reason {
+                    check: "chain_behind",
+                    chain_id,
+                    detail,
                 });
             }
             match state.newest_header_ms.map(|time| now.saturating_sub(time)) {
@@ -179,6 +201,10 @@ mod tests {
             checks(&health, 3_601_000),
             ["chain_problem", "header_age", "outbox_age"]
         );
+        health.set_behind(CHAIN, 3_001);
+        health.set_oldest_owed(Some(3_600_000));
+        assert_eq!(checks(&health, 30_000), ["chain_problem", "chain_behind"]);
+        health.set_behind(CHAIN, 3_000);
         health.set_problem(CHAIN, None);
         health.set_oldest_owed(None);
         assert_eq!(checks(&health, 30_000), [""; 0]);

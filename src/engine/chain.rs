@@ -19,13 +19,13 @@ use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
 use crate::store::{self, ChainRow, KeptHeader};
 
-/// Blocks that are kept below the head at the least, for a reorg to be measured against.
+/// Blocks that are kept below what is read at the least, for a reorg to be measured against.
 const MIN_WINDOW: u64 = 256;
 
 /// Old headers are forgotten this many blocks at a time.
-const PRUNE_EVERY: u64 = 64;
+pub(super) const PRUNE_EVERY: u64 = 64;
 
-/// How many blocks below the head are kept.
+/// How many blocks below what is read are kept at the least.
 pub(super) fn window(chain: &config::Chain) -> u64 {
     MIN_WINDOW.max(chain.confirmations.saturating_mul(2))
 }
@@ -188,13 +188,17 @@ impl Command for Advance {
             step.roll_back(work, ancestor).await?;
         }
         self.check_linked(&step)?;
-        let last = self.blocks.last().map_or(0, |block| block.header.number);
+        let below = step.heights.read.map_or(0, |read| read.number);
+        let last = self.blocks.last().map_or(below, |block| block.header.number);
         for block in &self.blocks {
             step.read(work, block, last).await?;
         }
         step.settle(work, &self.blocks).await?;
-        step.finish(work, row.heights.read.map_or(0, |read| read.number))
-            .await
+        if below / PRUNE_EVERY != last / PRUNE_EVERY {
+            let lowest = last.saturating_sub(window(settings));
+            work.tx.prune_below(self.chain, lowest).await?;
+        }
+        step.finish(work).await
     }
 }
 
@@ -277,7 +281,8 @@ impl Step<'_> {
             .await
     }
 
-    /// Stores one block's facts; `last` is the highest block of this step. Nothing of them counts yet.
+    /// Stores one block's facts. Nothing of them counts yet. `last` is the number of the step's last block: what is kept is
+    /// measured from there and never from the head, so that the kept headers always end in what is read.
     async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, last: u64) -> Result<(), EngineError> {
         let number = block.header.number;
         let kept = number.saturating_add(window(self.chain)) > last;
@@ -384,14 +389,8 @@ impl Step<'_> {
         self.moves.settle(work, before, number).await
     }
 
-    async fn finish(self, work: &mut Work<'_>, before: u64) -> Result<Heights, EngineError> {
+    async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
-        let read = self.heights.read.map_or(0, |read| read.number);
-        if before / PRUNE_EVERY != read / PRUNE_EVERY {
-            work.tx
-                .prune_below(chain, read.saturating_sub(window(self.chain)))
-                .await?;
-        }
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
         let (balances, watches) = self.moves.store(work).await?;

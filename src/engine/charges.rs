@@ -240,7 +240,10 @@ async fn lease_amount(
     pool: SuffixPool,
 ) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
-    let taken = store::pool_usage(work.tx.conn(), place, terms.price, work.now).await?;
+    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
+    // Money for the charge that has an amount now may stand in blocks that are not read yet.
+    let seen = (work.now, row.map_or(0, |row| row.heights.settled_time_ms));
+    let taken = store::pool_usage(work.tx.conn(), place, terms.price, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
     if taken.saturating_mul(10) >= pool.count.saturating_mul(9) {
@@ -260,7 +263,7 @@ async fn lease_amount(
         terms.due = terms
             .price
             .saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
-        if work.tx.lease_amount(terms, times, work.now).await? {
+        if work.tx.lease_amount(terms, times, seen).await? {
             return Ok(());
         }
     }

@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, U256};
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::window;
+use super::chain::{PRUNE_EVERY, window};
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, ProvenBlock, Transfer};
 use crate::ledger;
@@ -343,8 +343,10 @@ impl Command for FoldHistory {
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let last = self.check(work, &watch).await?;
         let settled = answer.heights.settled.map(|settled| settled.number);
-        let floor = answer.heights.read.map_or(0, |read| read.number);
-        let floor = floor.saturating_sub(window(work.engine.chain(self.chain)?));
+        // A reorg may go back to the lowest header that is still kept.
+        let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
+        let read = answer.heights.read.map_or(0, |read| read.number);
+        let floor = read.saturating_sub(depth);
         let mut kept = Vec::new();
         for block in &self.blocks {
             let number = block.header.number;

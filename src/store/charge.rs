@@ -131,7 +131,7 @@ pub async fn leased_charges(
         .collect()
 }
 
-/// How many amounts of one price are taken.
+/// How many amounts of one price are taken: [`WriteTx::lease_amount`] would not give them.
 ///
 /// # Errors
 /// The database fails.
@@ -139,17 +139,18 @@ pub async fn pool_usage(
     conn: &mut AnyConnection,
     (chain, token, treasury): (ChainId, Address, Address),
     price: Amount,
-    now: Millis,
+    (now, settled_time): (Millis, Millis),
 ) -> Result<i64, StoreError> {
     let row = sqlx::query(
         "select count(*) as taken from amount_lease l join charge c on c.id = l.charge where l.chain = $1 \
-         and l.token = $2 and l.treasury = $3 and c.price = $4 and l.free_at > $5",
+         and l.token = $2 and l.treasury = $3 and c.price = $4 and (l.free_at > $5 or l.valid_until >= $6)",
     )
     .bind(int(chain.0))
     .bind(token.to_vec())
     .bind(treasury.to_vec())
     .bind(price.to_string())
     .bind(now)
+    .bind(settled_time)
     .fetch_one(conn)
     .await?;
     row.int("taken")
@@ -265,8 +266,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Leases the amount due to a charge, unless another holds it until after `now`. It matches payments whose block is
-    /// between `valid_from` and the end of grace, and is free again at `free_at`.
+    /// Leases the amount due to a charge, unless another holds it: until after `now`, or for blocks that are not settled
+    /// yet. It matches payments whose block is between `valid_from` and the end of grace, and is free again at `free_at`.
     ///
     /// # Errors
     /// The database fails.
@@ -274,13 +275,13 @@ impl WriteTx {
         &mut self,
         terms: &ChargeTerms,
         (valid_from, free_at): (Millis, Millis),
-        now: Millis,
+        (now, settled_time): (Millis, Millis),
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "insert into amount_lease (chain, token, treasury, due, charge, valid_from, valid_until, free_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (chain, token, treasury, due) do update \
              set charge = excluded.charge, valid_from = excluded.valid_from, valid_until = excluded.valid_until, \
-             free_at = excluded.free_at where amount_lease.free_at <= $9",
+             free_at = excluded.free_at where amount_lease.free_at <= $9 and amount_lease.valid_until < $10",
         )
         .bind(int(terms.chain.0))
         .bind(terms.token.to_vec())
@@ -291,6 +292,7 @@ impl WriteTx {
         .bind(terms.grace_until)
         .bind(free_at)
         .bind(now)
+        .bind(settled_time)
         .execute(self.conn())
         .await?;
         Ok(done.rows_affected() == 1)
