@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, U256};
+use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
@@ -281,22 +282,31 @@ impl Command for RestartHistory {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        work.tx.restart_watch(self.chain, self.contract).await?;
-        work.audit(
-            "watch.restart",
-            format!("{}:{}", self.chain.caip2(), self.contract),
-            (None, None),
-        )
-        .await?;
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
-        work.publish(Change::WatchRestarted(
-            self.chain,
-            watch.ok_or(EngineError::NotFound("watch"))?,
-        ));
-        work.published.watches_changed = true;
-        Ok(())
+        let watch = Moves::load(work, self.chain).watches.get(&self.contract).copied();
+        let watch = watch.ok_or(EngineError::NotFound("watch"))?;
+        restart_watch(work, self.chain, self.contract, watch.from_number).await
     }
+}
+
+/// Forgets what was folded of a contract, and reads its history from `from` on.
+pub(super) async fn restart_watch(
+    work: &mut Work<'_>,
+    chain: ChainId,
+    contract: Address,
+    from: u64,
+) -> Result<(), EngineError> {
+    work.tx.restart_watch(chain, contract, from).await?;
+    let subject = format!("{}:{contract}", chain.caip2());
+    work.audit("watch.restart", subject, (None, Some(json!({"from": from}))))
+        .await?;
+    let watches = store::watches(work.tx.conn(), chain).await?;
+    let watch = watches.into_iter().find(|watch| watch.contract == contract);
+    work.publish(Change::WatchRestarted(
+        chain,
+        watch.ok_or(EngineError::NotFound("watch"))?,
+    ));
+    work.published.watches_changed = true;
+    Ok(())
 }
 
 /// Folds a stretch of one contract's history.

@@ -71,6 +71,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
+    #[error("the development chain no longer knows the blocks that were read")]
+    Anew,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -188,6 +191,9 @@ impl ChainTask {
             };
             match outcome {
                 Ok(()) => {}
+                Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
+                    return Err(SyncError::Anew);
+                }
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
