@@ -6,8 +6,10 @@
 
 pub mod access;
 pub mod api;
+pub mod app;
 pub mod billing;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
