@@ -62,23 +62,7 @@ impl Command for CreateGate {
         if let Some(known) = idempotency::recall(work, self.idempotency.as_ref()).await? {
             return Ok(known);
         }
-        let text_fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT;
-        if !text_fits(&self.name) {
-            return Err(EngineError::invalid(
-                "name",
-                format!("must be 1 to {MAX_TEXT} characters"),
-            ));
-        }
-        if self
-            .description
-            .as_deref()
-            .is_some_and(|text| text.chars().count() > MAX_TEXT)
-        {
-            return Err(EngineError::invalid(
-                "description",
-                format!("must be at most {MAX_TEXT} characters"),
-            ));
-        }
+        self.check_texts()?;
         if work.engine.answers.gates(&self.tenant).len() >= MAX_GATES {
             return Err(EngineError::Conflict {
                 code: "TOO_MANY_GATES",
@@ -114,6 +98,24 @@ impl Command for CreateGate {
 }
 
 impl CreateGate {
+    /// A NUL is text to one database and not to the other, and no control character is for people.
+    fn check_texts(&self) -> Result<(), EngineError> {
+        let plain = |text: &str, spared: &[char]| {
+            let unfit = |letter: char| letter.is_control() && !spared.contains(&letter);
+            text.chars().count() <= MAX_TEXT && !text.contains(unfit)
+        };
+        if self.name.trim().is_empty() || !plain(&self.name, &[]) {
+            let problem = format!("must be 1 to {MAX_TEXT} characters, on one line");
+            return Err(EngineError::invalid("name", problem));
+        }
+        let description = self.description.as_deref().unwrap_or_default();
+        if !plain(description, &['\n']) {
+            let problem = format!("must be at most {MAX_TEXT} characters, none of them a control character");
+            return Err(EngineError::invalid("description", problem));
+        }
+        Ok(())
+    }
+
     async fn watch(&self, work: &mut Work<'_>, chain: ChainId, contract: Address) -> Result<(), EngineError> {
         let settings = work.engine.chain(chain)?;
         // Without a first block the balances of those who hold already would be missed, and answered as a no.
