@@ -3,6 +3,7 @@
 //! Each scenario ends with `assert_reload_is_identity`: an engine that starts from the database answers the same.
 
 mod deadlines;
+mod folding;
 mod holdings;
 mod matching;
 mod settling;
