@@ -98,7 +98,10 @@ impl Anvil {
             next_id: AtomicU64::new(1),
             _process: process,
         };
-        until("anvil answers", READY, async || Ok(anvil.block_number().await.ok())).await?;
+        until("anvil answers", READY, async || {
+            Ok(anvil.block_number().await.ok())
+        })
+        .await?;
         Ok(anvil)
     }
 
@@ -111,7 +114,10 @@ impl Anvil {
     pub async fn rpc<T: DeserializeOwned>(&self, method: &str, params: Value) -> Outcome<T> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let mut answer = self.http.post(&self.url(), HeaderMap::new(), body.to_string()).await?;
+        let mut answer = self
+            .http
+            .post(&self.url(), HeaderMap::new(), body.to_string())
+            .await?;
         match answer.body.get("error") {
             Some(error) => Err(Failure(format!("anvil refuses {method}: {error}"))),
             None => Ok(serde_json::from_value(answer.body["result"].take())?),
@@ -187,7 +193,8 @@ impl Anvil {
 
     /// A block every so many seconds, and none else; 0 for none at all.
     pub async fn mine_every(&self, seconds: u64) -> Outcome<()> {
-        self.rpc::<Value>("evm_setIntervalMining", json!([seconds])).await?;
+        self.rpc::<Value>("evm_setIntervalMining", json!([seconds]))
+            .await?;
         Ok(())
     }
 }
@@ -198,7 +205,9 @@ fn program() -> Outcome<(PathBuf, &'static str)> {
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join(PACKAGES);
     let installed = std::fs::read_dir(packages.join("@foundry-rs")).ok();
     let binaries = installed.into_iter().flatten().flatten();
-    let binary = binaries.map(|entry| entry.path().join("bin/anvil")).find(|path| path.is_file());
+    let binary = binaries
+        .map(|entry| entry.path().join("bin/anvil"))
+        .find(|path| path.is_file());
     if let Some(binary) = binary {
         return Ok((binary, "KILL"));
     }

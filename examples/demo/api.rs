@@ -74,8 +74,6 @@ pub struct Subscription {
     pub plan: Option<String>,
     /// Whose word it is: `crypto`, `stripe`; none for the default plan.
     pub provider: Option<String>,
-    /// The state of the source that decided.
-    pub status: String,
     /// When the current period began,
     pub current_period_start: Option<String>,
     /// and when it ends.
@@ -157,13 +155,16 @@ impl Api {
 
     /// Whether a tenant has a feature.
     pub async fn check(&self, tenant: &str, feature: &str) -> Outcome<Check> {
-        self.post("/api/billing/check", tenant, &json!({"feature": feature})).await
+        self.post("/api/billing/check", tenant, &json!({"feature": feature}))
+            .await
     }
 
     /// The block up to which a chain may change money and access.
     pub async fn settled(&self) -> Outcome<u64> {
         let chains: Value = self.get("/api/admin/chains", "").await?;
-        Ok(chains["chains"][0]["settled"]["number"].as_u64().unwrap_or_default())
+        Ok(chains["chains"][0]["settled"]["number"]
+            .as_u64()
+            .unwrap_or_default())
     }
 
     /// What one gate answers for a user.
@@ -188,7 +189,10 @@ impl Api {
 
     /// GET for a tenant; it must succeed.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, tenant: &str) -> Outcome<T> {
-        let answer = self.http.get(&format!("{}{path}", self.url), self.headers(tenant)?).await?;
+        let answer = self
+            .http
+            .get(&format!("{}{path}", self.url), self.headers(tenant)?)
+            .await?;
         read(&format!("GET {path}"), answer)
     }
 
@@ -203,7 +207,10 @@ impl Api {
         let key = HeaderValue::from_str(&format!("Bearer {}", self.key))?;
         let mut headers = HeaderMap::from_iter([(AUTHORIZATION, key)]);
         if !tenant.is_empty() {
-            headers.insert(HeaderName::from_static("x-tenant-id"), HeaderValue::from_str(tenant)?);
+            headers.insert(
+                HeaderName::from_static("x-tenant-id"),
+                HeaderValue::from_str(tenant)?,
+            );
         }
         Ok(headers)
     }
@@ -215,6 +222,9 @@ fn read<T: DeserializeOwned>(request: &str, answer: Answer) -> Outcome<T> {
         return Err(Failure(format!("{request} answered {status}: {body}")));
     }
     let text = body.to_string();
-    serde_json::from_value(body)
-        .map_err(|error| Failure(format!("{request} answered what cannot be read ({error}): {text}")))
+    serde_json::from_value(body).map_err(|error| {
+        Failure(format!(
+            "{request} answered what cannot be read ({error}): {text}"
+        ))
+    })
 }

@@ -26,11 +26,7 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// A failure, where `holds` is false.
 pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure(otherwise()))
-    }
+    if holds { Ok(()) } else { Err(Failure(otherwise())) }
 }
 
 /// Looks until there is something to see. An error ends it at once.
@@ -44,7 +40,9 @@ pub async fn until<T>(
         if let Some(seen) = look().await? {
             return Ok(seen);
         }
-        ensure(Instant::now() < end, || format!("{what}: not within {deadline:?}"))?;
+        ensure(Instant::now() < end, || {
+            format!("{what}: not within {deadline:?}")
+        })?;
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -32,7 +32,10 @@ pub async fn print(teller: &Teller, world: &World) -> Outcome<()> {
     teller.title("Try it");
     println!("May {TENANT} call by video? Not yet:");
     println!("  curl -s '{url}/api/billing/check' {json} {authorised} -d '{check}'\n");
-    println!("Pay the charge of {} {} that waits for {TENANT}, on the chain:", charge.due.amount, charge.token.symbol);
+    println!(
+        "Pay the charge of {} {} that waits for {TENANT}, on the chain:",
+        charge.due.amount, charge.token.symbol
+    );
     println!("  curl -s '{}' {json} -d '{pay}'\n", world.anvil.url());
     println!("Watch it be confirmed, and see the plan change:");
     println!("  curl -s '{url}/api/billing/crypto/charge/{charge_id}?tenantId={TENANT}' {authorised}");

@@ -105,7 +105,9 @@ impl Listener {
             secret: secret.clone(),
             received: sender,
         };
-        let router = Router::new().route("/events", post(receive)).with_state(Arc::new(shared));
+        let router = Router::new()
+            .route("/events", post(receive))
+            .with_state(Arc::new(shared));
         let server = tokio::spawn(async move {
             // It ends with the demo; an error shows in the events that do not come.
             let _ = axum::serve(socket, router).await;
@@ -121,7 +123,11 @@ impl Listener {
     /// Everything that `of_interest` picks, in the order of arrival.
     pub fn all(&self, of_interest: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
         let received = self.received.borrow();
-        received.iter().filter(|delivery| of_interest(delivery)).cloned().collect()
+        received
+            .iter()
+            .filter(|delivery| of_interest(delivery))
+            .cloned()
+            .collect()
     }
 
     /// Waits for the first that `of_interest` picks.
@@ -172,7 +178,11 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
 
 /// Whether the holder of the secret signed this delivery, not long ago.
 pub fn is_genuine(delivery: &Delivery, secret: &Secret) -> bool {
-    let Some(key) = secret.0.strip_prefix(PREFIX).and_then(|key| STANDARD.decode(key).ok()) else {
+    let Some(key) = secret
+        .0
+        .strip_prefix(PREFIX)
+        .and_then(|key| STANDARD.decode(key).ok())
+    else {
         return false;
     };
     let now_s = Clock::system().now_ms() / 1000;
@@ -180,7 +190,10 @@ pub fn is_genuine(delivery: &Delivery, secret: &Secret) -> bool {
     if !delivery.timestamp.parse().is_ok_and(is_fresh) {
         return false;
     }
-    let signatures = delivery.signature.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+    let signatures = delivery
+        .signature
+        .split(' ')
+        .filter_map(|one| one.strip_prefix("v1,"));
     let mut signatures = signatures.filter_map(|one| STANDARD.decode(one).ok());
     signatures.any(|signature| {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else {

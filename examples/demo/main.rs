@@ -80,7 +80,7 @@ async fn tell(arguments: &Arguments, teller: &mut Teller, world: &mut Option<Wor
     story::tell(teller, world).await;
     teller.conclude();
     if !teller.all_held() {
-        teller.aside("the service's last words", &world.service.told(20));
+        teller.aside("the service's last words", &world.service.told());
     }
     if !arguments.exit {
         farewell::print(teller, world).await?;

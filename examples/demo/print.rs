@@ -89,7 +89,11 @@ impl Teller {
 
     /// The last line.
     pub fn conclude(&self) {
-        let (mark, colour) = if self.all_held() { ("✓", GREEN) } else { ("✗", RED) };
+        let (mark, colour) = if self.all_held() {
+            ("✓", GREEN)
+        } else {
+            ("✗", RED)
+        };
         let (held, told) = (self.held, self.told);
         let took = spell(self.began.elapsed());
         let mark = painted(self.colours, colour, mark);

@@ -53,7 +53,9 @@ impl Process {
         directory: &Path,
         last_signal: &str,
     ) -> Outcome<Self> {
-        let environment = ENVIRONMENT.iter().filter_map(|key| Some((key, std::env::var_os(key)?)));
+        let environment = ENVIRONMENT
+            .iter()
+            .filter_map(|key| Some((key, std::env::var_os(key)?)));
         let mut shell = Command::new("sh")
             .args(["-c", WATCH, "guard", last_signal])
             .arg(program)
@@ -87,7 +89,9 @@ impl Process {
         };
         found.ok_or_else(|| {
             let (name, told) = (self.name, self.told(20));
-            Failure(format!("{name} ended, or was not ready in {deadline:?}; its last words:\n{told}"))
+            Failure(format!(
+                "{name} ended, or was not ready in {deadline:?}; its last words:\n{told}"
+            ))
         })
     }
 

@@ -16,6 +16,8 @@ use crate::process::Process;
 
 const READY: Duration = Duration::from_secs(30);
 const STOPPED: Duration = Duration::from_secs(15);
+/// Lines of its log that are shown where a step does not hold.
+const KEPT_WORDS: usize = 40;
 const CONFIG: &str = "demo.toml";
 
 /// What the configuration of a run is made of.
@@ -44,6 +46,8 @@ pub struct Service {
     directory: PathBuf,
     http: Http,
     process: Option<Process>,
+    /// The last words of those before.
+    past: String,
 }
 
 impl Service {
@@ -60,6 +64,7 @@ impl Service {
             directory: directory.to_owned(),
             http,
             process: None,
+            past: String::new(),
         };
         service.key = service.create_key()?;
         Ok(service)
@@ -88,7 +93,9 @@ impl Service {
         let process = self.process.insert(process);
         let (http, url) = (&self.http, format!("{}/readyz", self.url));
         until("the service is ready", READY, async || {
-            ensure(!process.has_ended(), || format!("the service ended:\n{}", process.told(20)))?;
+            ensure(!process.has_ended(), || {
+                format!("the service ended:\n{}", process.told(KEPT_WORDS))
+            })?;
             let answer = http.get(&url, HeaderMap::new()).await;
             Ok(answer.ok().filter(|answer| answer.status == 200))
         })
@@ -98,10 +105,14 @@ impl Service {
 
     /// Kills it (SIGKILL), and makes sure that nobody answers any more.
     pub async fn kill(&mut self) -> Outcome<()> {
-        drop(self.process.take());
+        if let Some(process) = self.process.take() {
+            self.past = format!("{}\n", process.told(KEPT_WORDS));
+        }
         let url = format!("{}/livez", self.url);
         let answer = self.http.get(&url, HeaderMap::new()).await;
-        ensure(answer.is_err(), || "something still answers after SIGKILL".to_owned())
+        ensure(answer.is_err(), || {
+            "something still answers after SIGKILL".to_owned()
+        })
     }
 
     /// Asks it to stop (SIGTERM), and kills it where it does not.
@@ -112,14 +123,10 @@ impl Service {
         }
     }
 
-    /// Whether it was started and has ended by itself.
-    pub fn has_ended(&self) -> bool {
-        self.process.as_ref().is_some_and(Process::has_ended)
-    }
-
-    /// Its last log lines.
-    pub fn told(&self, lines: usize) -> String {
-        self.process.as_ref().map(|process| process.told(lines)).unwrap_or_default()
+    /// Its last log lines, also those from before it was killed.
+    pub fn told(&self) -> String {
+        let present = self.process.as_ref().map(|process| process.told(KEPT_WORDS));
+        format!("{}{}", self.past, present.unwrap_or_default())
     }
 }
 
@@ -179,7 +186,10 @@ requests_per_second = 1000
 /// The binary that was built with this example, in the directory above it.
 fn program() -> Outcome<PathBuf> {
     let example = std::env::current_exe()?;
-    let built = example.parent().and_then(Path::parent).map(|target| target.join("tollgate"));
+    let built = example
+        .parent()
+        .and_then(Path::parent)
+        .map(|target| target.join("tollgate"));
     built.filter(|path| path.is_file()).ok_or_else(|| {
         let problem = "the tollgate binary is not built: run `make demo`, or `cargo build --bin tollgate`";
         Failure(problem.to_owned())

@@ -70,12 +70,17 @@ pub async fn set(step: &Step) -> Outcome<World> {
     let http = Http::new()?;
     let anvil = Anvil::start(http.clone(), directory.path()).await?;
     let (version, url) = (anvil.version().await?, anvil.url());
-    step.saw(format!("started {version} on {url}: a block a second, and one for each transaction"));
+    step.saw(format!(
+        "started {version} on {url}: a block a second, and one for each transaction"
+    ));
 
     let cast = cast(&anvil).await?;
     let contracts = deploy(&anvil, &cast).await?;
     step.saw(format!("deployed TestUSDC  {}", contracts.usdc));
-    step.note(format!("         MemberNft {} in block {}", contracts.nft.address, contracts.nft.block));
+    step.note(format!(
+        "         MemberNft {} in block {}",
+        contracts.nft.address, contracts.nft.block
+    ));
     step.note(format!("         BatchPay  {}", contracts.batch_pay));
 
     let listener = Listener::start().await?;
@@ -92,7 +97,10 @@ pub async fn set(step: &Step) -> Outcome<World> {
     let started = Instant::now();
     let id = service.start().await?;
     let took = spell(started.elapsed());
-    step.saw(format!("`tollgate run` (process {id}) is ready after {took}: SQLite, {}", service.url));
+    step.saw(format!(
+        "`tollgate run` (process {id}) is ready after {took}: SQLite, {}",
+        service.url
+    ));
     Ok(World {
         api: Api::new(service.url.clone(), service.key.clone(), http),
         service,
@@ -124,7 +132,9 @@ async fn deploy(anvil: &Anvil, cast: &Cast) -> Outcome<Contracts> {
     let batch_pay = anvil.deploy(cast.owner, BATCH_PAY).await?.address;
     for to in [cast.payer, cast.crowd] {
         let amount = U256::from(PURSE);
-        anvil.send(cast.owner, usdc, &TestUsdc::mintCall { to, amount }).await?;
+        anvil
+            .send(cast.owner, usdc, &TestUsdc::mintCall { to, amount })
+            .await?;
     }
     let approval = TestUsdc::approveCall {
         spender: batch_pay,

@@ -2,6 +2,7 @@
 
 use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718 as _;
+use alloy::eips::eip2930::AccessList;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U64, U256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
@@ -81,7 +82,7 @@ impl Wallet {
             max_priority_fee_per_gas: 0,
             to: TxKind::Call(contract),
             value: U256::ZERO,
-            access_list: Default::default(),
+            access_list: AccessList::default(),
             input: call.abi_encode().into(),
         };
         let signature = self.0.sign_hash_sync(&transaction.signature_hash())?;

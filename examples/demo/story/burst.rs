@@ -47,17 +47,23 @@ pub async fn crash_in_a_burst(world: &mut World, step: &Step) -> Outcome<()> {
     }
     let (paid, sent) = (burst.paid(world), burst.sent);
     world.service.kill().await?;
-    step.did(format!("SIGKILL, with {sent} of {CHARGES} payments sent and {paid} charges told as paid"));
+    step.did(format!(
+        "SIGKILL, with {sent} of {CHARGES} payments sent and {paid} charges told as paid"
+    ));
     for wave in waves.by_ref().take(WAVES_UNHEARD) {
         burst.send(world, wave).await?;
         burst.wait_for_a_block(world, usize::MAX).await?;
     }
     let unheard = burst.sent - sent;
-    step.did(format!("{unheard} more payments were mined while nobody listened"));
+    step.did(format!(
+        "{unheard} more payments were mined while nobody listened"
+    ));
     let started = Instant::now();
     let id = world.service.start().await?;
     let took = spell(started.elapsed());
-    step.saw(format!("started again on the same database: process {id} is ready after {took}"));
+    step.saw(format!(
+        "started again on the same database: process {id} is ready after {took}"
+    ));
     for wave in waves {
         burst.send(world, wave).await?;
         burst.wait_for_a_block(world, usize::MAX).await?;
@@ -76,7 +82,10 @@ impl Burst {
         ));
         Ok(Self {
             charges,
-            treasury: world.anvil.balance(world.contracts.usdc, world.cast.treasury).await?,
+            treasury: world
+                .anvil
+                .balance(world.contracts.usdc, world.cast.treasury)
+                .await?,
             sent: 0,
         })
     }
@@ -97,8 +106,10 @@ impl Burst {
             };
             anvil.submit(cast.crowd, contracts.usdc, &transfer).await?;
         }
-        let amounts: Vec<U256> =
-            together.iter().map(|charge| charge.due.base_units()).collect::<Outcome<_>>()?;
+        let amounts: Vec<U256> = together
+            .iter()
+            .map(|charge| charge.due.base_units())
+            .collect::<Outcome<_>>()?;
         let batch = BatchPay::payCall {
             token: contracts.usdc,
             to: vec![cast.treasury; amounts.len()],
@@ -131,22 +142,38 @@ impl Burst {
 
     async fn check(&self, world: &World, step: &Step, started: Instant) -> Outcome<()> {
         let paid = self.wait_until_paid(world).await?;
-        step.saw(format!("all {CHARGES} charges are paid, {} after the start", spell(started.elapsed())));
+        step.saw(format!(
+            "all {CHARGES} charges are paid, {} after the start",
+            spell(started.elapsed())
+        ));
 
         let mut sum = U256::ZERO;
         for charge in &paid {
             let (confirmed, due) = (charge.confirmed.base_units()?, charge.due.base_units()?);
             ensure(confirmed == due && charge.flags.is_empty(), || {
                 let (is, due) = (&charge.confirmed.amount, &charge.due.amount);
-                format!("{} has {is} confirmed of {due}, flags {:?}", charge.tenant_id, charge.flags)
+                format!(
+                    "{} has {is} confirmed of {due}, flags {:?}",
+                    charge.tenant_id, charge.flags
+                )
             })?;
             sum += confirmed;
         }
         step.saw("each charge has confirmed exactly what was due");
-        let balance = world.anvil.balance(world.contracts.usdc, world.cast.treasury).await?;
-        let (sum, received) = (format_units(sum, 6)?, format_units(balance.saturating_sub(self.treasury), 6)?);
-        ensure(sum == received, || format!("{sum} USDC counted, {received} received on-chain"))?;
-        step.saw(format!("their sum, {sum} USDC, is what the treasury received on-chain"));
+        let balance = world
+            .anvil
+            .balance(world.contracts.usdc, world.cast.treasury)
+            .await?;
+        let (sum, received) = (
+            format_units(sum, 6)?,
+            format_units(balance.saturating_sub(self.treasury), 6)?,
+        );
+        ensure(sum == received, || {
+            format!("{sum} USDC counted, {received} received on-chain")
+        })?;
+        step.saw(format!(
+            "their sum, {sum} USDC, is what the treasury received on-chain"
+        ));
         Self::check_periods(world, &paid).await?;
         step.saw("each tenant is on pro, for exactly one month");
         Self::check_webhooks(world, step, &paid).await
@@ -171,7 +198,10 @@ impl Burst {
             let subscription = world.wait_for_plan(tenant, "pro").await?;
             let start = subscription.current_period_start.unwrap_or_default();
             let end = subscription.current_period_end.unwrap_or_default();
-            let a_month_on = start.parse::<Timestamp>()?.to_zoned(TimeZone::UTC).checked_add(1.month())?;
+            let a_month_on = start
+                .parse::<Timestamp>()?
+                .to_zoned(TimeZone::UTC)
+                .checked_add(1.month())?;
             ensure(a_month_on.timestamp() == end.parse()?, || {
                 format!("the period of {tenant} is {start} to {end}")
             })?;
@@ -184,19 +214,25 @@ impl Burst {
     async fn check_webhooks(world: &World, step: &Step, paid: &[Charge]) -> Outcome<()> {
         let mut repeated = 0;
         for charge in paid {
-            let is_ours = |delivery: &Delivery| {
-                delivery.kind() == "charge.paid" && delivery.is_of_charge(&charge.id)
-            };
+            let is_ours =
+                |delivery: &Delivery| delivery.kind() == "charge.paid" && delivery.is_of_charge(&charge.id);
             let what = format!("charge.paid of {}", charge.tenant_id);
             world.listener.first(&what, PATIENCE, is_ours).await?;
             let told = world.listener.all(is_ours);
             let ids: BTreeSet<&str> = told.iter().map(|delivery| delivery.id.as_str()).collect();
             let is_last = |delivery: &Delivery| delivery.event["sequence"] == charge.sequence;
-            let holds = ids.len() == 1 && told.iter().all(|delivery| delivery.is_genuine && is_last(delivery));
-            ensure(holds, || format!("{what} came with the ids {ids:?}, not one that is genuine and last"))?;
+            let holds = ids.len() == 1
+                && told
+                    .iter()
+                    .all(|delivery| delivery.is_genuine && is_last(delivery));
+            ensure(holds, || {
+                format!("{what} came with the ids {ids:?}, not one that is genuine and last")
+            })?;
             repeated += told.len() - 1;
         }
-        step.saw(format!("one webhook charge.paid for each ({repeated} came again after the kill, with the same id)"));
+        step.saw(format!(
+            "one webhook charge.paid for each ({repeated} came again after the kill, with the same id)"
+        ));
         Ok(())
     }
 }

@@ -33,9 +33,12 @@ pub async fn pass(world: &World, step: &Step) -> Outcome<()> {
     door.wait_until_settled_at("ineligible", 0).await?;
 
     let (nft, id) = (world.contracts.nft.address, U256::from(TOKEN_ID));
-    let mint = MemberNft::mintCall { to: wallet.address(), id };
+    let mint = MemberNft::mintCall {
+        to: wallet.address(),
+        id,
+    };
     let minted = world.anvil.send(world.cast.owner, nft, &mint).await?;
-    let (block, to) = (minted.block(), short(wallet.address()));
+    let (block, to) = (minted.block(), short(&wallet.address()));
     step.did(format!("minted membership {TOKEN_ID} to {to}, in block {block}"));
     door.wait_until_settled_at("eligible", block).await?;
 
@@ -45,8 +48,10 @@ pub async fn pass(world: &World, step: &Step) -> Outcome<()> {
         id,
     };
     let gone = wallet.send(&world.anvil, nft, &transfer).await?;
-    let (block, to) = (gone.block(), short(world.cast.payer));
-    step.did(format!("the wallet transferred it away to {to}, in block {block}"));
+    let (block, to) = (gone.block(), short(&world.cast.payer));
+    step.did(format!(
+        "the wallet transferred it away to {to}, in block {block}"
+    ));
     door.wait_until_settled_at("ineligible", block).await
 }
 
@@ -56,8 +61,10 @@ async fn link_wallet(world: &World, step: &Step) -> Outcome<Wallet> {
         address: String,
     }
     let wallet = Wallet::new(&world.anvil).await?;
-    let invitation: Invitation =
-        world.api.post("/api/wallets/nonce", TENANT, &json!({"userId": USER})).await?;
+    let invitation: Invitation = world
+        .api
+        .post("/api/wallets/nonce", TENANT, &json!({"userId": USER}))
+        .await?;
     let (message, signature) = wallet.sign_in(&invitation)?;
     let body = json!({"userId": USER, "message": message, "signature": signature});
     let linked: Linked = world.api.post("/api/wallets/link", TENANT, &body).await?;
@@ -67,10 +74,12 @@ async fn link_wallet(world: &World, step: &Step) -> Outcome<Wallet> {
     step.saw(format!(
         "{USER} of {TENANT} signed in with Ethereum (nonce {}): {} is linked",
         short(&invitation.nonce),
-        short(wallet.address())
+        short(&wallet.address())
     ));
     let again = world.api.post::<Value>("/api/wallets/link", TENANT, &body).await;
-    ensure(again.is_err(), || "the same message linked a wallet twice".to_owned())?;
+    ensure(again.is_err(), || {
+        "the same message linked a wallet twice".to_owned()
+    })?;
     step.saw("the same message a second time is refused: a nonce is good once");
     Ok(wallet)
 }
@@ -93,7 +102,10 @@ async fn create_gate(world: &World, step: &Step) -> Outcome<String> {
         "fromBlock": nft.block,
     });
     let made: Made = world.api.post("/api/token-gates", TENANT, &gate).await?;
-    step.did(format!("made a gate: channel members needs one NFT of {}", short(nft.address)));
+    step.did(format!(
+        "made a gate: channel members needs one NFT of {}",
+        short(&nft.address)
+    ));
     Ok(made.id)
 }
 
@@ -108,11 +120,14 @@ impl Door<'_> {
             let as_of = as_of.ok_or_else(|| Failure(format!("{} without asOf", decision.eligibility)))?;
             asked += 1;
             let is_awaited = decision.eligibility == expected && as_of.block_number >= block;
-            let is_news = before.as_ref().is_none_or(|(before, _)| before.eligibility != decision.eligibility);
+            let is_news = before
+                .as_ref()
+                .is_none_or(|(before, _)| before.eligibility != decision.eligibility);
             if !is_awaited {
-                ensure(as_of.block_number < block || decision.eligibility == "unknown", || {
-                    format!("{} as of block {}", decision.eligibility, as_of.block_number)
-                })?;
+                ensure(
+                    as_of.block_number < block || decision.eligibility == "unknown",
+                    || format!("{} as of block {}", decision.eligibility, as_of.block_number),
+                )?;
                 ensure(decision.eligibility != expected, || {
                     format!("{expected} as of block {} already", as_of.block_number)
                 })?;
@@ -129,7 +144,8 @@ impl Door<'_> {
         .await?;
         if let Some((before, last)) = before {
             let of = format!("{} times, up to block {}", asked - 1, last.block_number);
-            self.step.note(format!("asked until it changed: {} {of}", before.eligibility));
+            self.step
+                .note(format!("asked until it changed: {} {of}", before.eligibility));
         }
         self.tell(&decision, &as_of);
         Ok(())
@@ -137,6 +153,9 @@ impl Door<'_> {
 
     fn tell(&self, decision: &Decision, as_of: &AsOf) {
         let (number, hash) = (as_of.block_number, short(&as_of.block_hash));
-        self.step.saw(format!("{:10} as of block {number} ({hash})", decision.eligibility));
+        self.step.saw(format!(
+            "{:10} as of block {number} ({hash})",
+            decision.eligibility
+        ));
     }
 }

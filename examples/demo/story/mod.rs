@@ -17,20 +17,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tells every step.
 pub async fn tell(teller: &mut Teller, world: &mut World) {
-    let charge = teller.step(1, "A charge", async |step| payment::ask(world, step).await).await;
+    let charge = teller
+        .step(1, "A charge", async |step| payment::ask(world, step).await)
+        .await;
     let paid = teller
-        .step(2, "A payment", async |step| payment::pay(world, step, continued(charge)?).await)
+        .step(2, "A payment", async |step| {
+            payment::pay(world, step, continued(charge)?).await
+        })
         .await;
     teller
         .step(3, "A signed webhook", async |step| {
             payment::hear(world, step, &continued(paid)?).await
         })
         .await;
-    teller.step(4, "A token gate", async |step| gate::pass(world, step).await).await;
-    teller.step(5, "Stripe", async |step| stripe::subscribe(world, step).await).await;
-    teller.step(6, "A reorg", async |step| reorg::drop_a_payment(world, step).await).await;
     teller
-        .step(7, "A crash", async |step| burst::crash_in_a_burst(world, step).await)
+        .step(4, "A token gate", async |step| gate::pass(world, step).await)
+        .await;
+    teller
+        .step(5, "Stripe", async |step| stripe::subscribe(world, step).await)
+        .await;
+    teller
+        .step(6, "A reorg", async |step| {
+            reorg::drop_a_payment(world, step).await
+        })
+        .await;
+    teller
+        .step(7, "A crash", async |step| {
+            burst::crash_in_a_burst(world, step).await
+        })
         .await;
 }
 
@@ -39,7 +53,7 @@ fn continued<T>(earlier: Option<T>) -> Outcome<T> {
 }
 
 /// The first digits of an address or a hash, for reading.
-fn short(hexadecimal: impl ToString) -> String {
+fn short(hexadecimal: &impl ToString) -> String {
     let text = hexadecimal.to_string();
     match (text.get(..6), text.get(text.len().saturating_sub(4)..)) {
         (Some(first), Some(last)) if text.len() > 12 => format!("{first}…{last}"),

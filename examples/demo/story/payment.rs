@@ -27,7 +27,11 @@ pub async fn ask(world: &World, step: &Step) -> Outcome<Charge> {
     let subscription = world.api.subscription(TENANT).await?;
     let check = world.api.check(TENANT, FEATURE).await?;
     ensure(subscription.plan() == "free" && !check.allowed, || {
-        format!("{TENANT} begins on {} with {FEATURE} allowed: {}", subscription.plan(), check.allowed)
+        format!(
+            "{TENANT} begins on {} with {FEATURE} allowed: {}",
+            subscription.plan(),
+            check.allowed
+        )
     })?;
     let upgrade = check.upgrade_required.unwrap_or_default();
     step.saw(format!(
@@ -60,23 +64,38 @@ pub async fn pay(world: &World, step: &Step, charge: Charge) -> Outcome<Paid> {
         value: charge.due.base_units()?,
     };
     let sent = Instant::now();
-    step.did(format!("{} sends {} USDC on-chain", short(world.cast.payer), charge.due.amount));
+    step.did(format!(
+        "{} sends {} USDC on-chain",
+        short(&world.cast.payer),
+        charge.due.amount
+    ));
     let (hash, outcome) = tokio::join!(
-        world.anvil.submit(world.cast.payer, world.contracts.usdc, &transfer),
+        world
+            .anvil
+            .submit(world.cast.payer, world.contracts.usdc, &transfer),
         watch(world, step, &charge),
     );
     let (receipt, was_seen_streamed) = (world.anvil.receipt(hash?).await?, outcome?);
     let head = world.anvil.block_number().await?;
     ensure(head + 1 >= receipt.block() + CONFIRMATIONS, || {
-        format!("paid at head {head}, and the payment is in block {}", receipt.block())
+        format!(
+            "paid at head {head}, and the payment is in block {}",
+            receipt.block()
+        )
     })?;
     let is_ours = |delivery: &Delivery| {
         delivery.kind() == "charge.payment_detected" && delivery.is_of_charge(&charge.id)
     };
-    let told = world.listener.first("charge.payment_detected", PATIENCE, is_ours).await?;
+    let told = world
+        .listener
+        .first("charge.payment_detected", PATIENCE, is_ours)
+        .await?;
     let told = spell(told.arrived.saturating_duration_since(sent));
     step.note(if was_seen_streamed {
-        format!("transaction {}; its webhook charge.payment_detected came after {told}", short(receipt.transaction_hash))
+        format!(
+            "transaction {}; its webhook charge.payment_detected came after {told}",
+            short(&receipt.transaction_hash)
+        )
     } else {
         format!("GET was too slow to show it as detected; charge.payment_detected came after {told}")
     });
@@ -88,7 +107,9 @@ pub async fn pay(world: &World, step: &Step, charge: Charge) -> Outcome<Paid> {
         subscription.current_period_end.unwrap_or_default()
     ));
     let check = world.api.check(TENANT, FEATURE).await?;
-    ensure(check.allowed, || format!("{FEATURE} is still refused: {}", check.code))?;
+    ensure(check.allowed, || {
+        format!("{FEATURE} is still refused: {}", check.code)
+    })?;
     step.saw(format!("the check of {FEATURE} is now {}", check.code));
     Ok(Paid { charge, sent })
 }
@@ -102,7 +123,9 @@ async fn watch(world: &World, step: &Step, charge: &Charge) -> Outcome<bool> {
             tell(world, step, &before, &now).await?;
             was_detected |= now.state == "detected";
         }
-        ensure(began.elapsed() < PATIENCE, || format!("still {} after {PATIENCE:?}", now.state))?;
+        ensure(began.elapsed() < PATIENCE, || {
+            format!("still {} after {PATIENCE:?}", now.state)
+        })?;
         // Only a few milliseconds lie between the first two states.
         let pause = if now.state == "confirming" { 10 } else { 1 };
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -122,16 +145,29 @@ async fn tell(world: &World, step: &Step, before: &Charge, now: &Charge) -> Outc
             let subscription = world.api.subscription(TENANT).await?;
             // Read after the charge: it may have been paid since.
             let is_early = subscription.plan() != "free" && world.api.charge(now).await?.state != "paid";
-            ensure(!is_early, || format!("{} was given at {count} of {needed}", subscription.plan()))?;
-            step.saw(format!("confirming {count} of {needed}; {TENANT} is still on {}", subscription.plan()));
+            ensure(!is_early, || {
+                format!("{} was given at {count} of {needed}", subscription.plan())
+            })?;
+            step.saw(format!(
+                "confirming {count} of {needed}; {TENANT} is still on {}",
+                subscription.plan()
+            ));
         }
         "paid" => {
             ensure(now.confirmed.base_units()? == now.due.base_units()?, || {
                 format!("paid with {} of {}", now.confirmed.amount, now.due.amount)
             })?;
-            step.saw(format!("paid: {} USDC confirmed of {} due", now.confirmed.amount, now.due.amount));
+            step.saw(format!(
+                "paid: {} USDC confirmed of {} due",
+                now.confirmed.amount, now.due.amount
+            ));
         }
-        state => return Err(Failure(format!("the charge went from {} to {state}", before.state))),
+        state => {
+            return Err(Failure(format!(
+                "the charge went from {} to {state}",
+                before.state
+            )));
+        }
     }
     Ok(())
 }
@@ -142,7 +178,9 @@ pub async fn hear(world: &World, step: &Step, paid: &Paid) -> Outcome<()> {
     for kind in ["charge.paid", "subscription.activated", "entitlement.changed"] {
         let is_ours = |delivery: &Delivery| delivery.kind() == kind && delivery.is_of_tenant(TENANT);
         let delivery = world.listener.first(kind, PATIENCE, is_ours).await?;
-        ensure(delivery.is_genuine, || format!("the signature of {kind} does not verify"))?;
+        ensure(delivery.is_genuine, || {
+            format!("the signature of {kind} does not verify")
+        })?;
         let after = spell(delivery.arrived.saturating_duration_since(paid.sent));
         step.saw(format!("{kind:22} {after} after sending; its signature verifies"));
         last = Some(delivery);
@@ -150,15 +188,24 @@ pub async fn hear(world: &World, step: &Step, paid: &Paid) -> Outcome<()> {
     let changed = last.ok_or_else(|| Failure("nothing arrived".to_owned()))?;
     let data = &changed.event["data"];
     let plans = [&data["before"]["plan"], &data["entitlement"]["plan"]];
-    ensure(plans == ["free", "pro"], || format!("entitlement.changed tells of {plans:?}"))?;
-    step.note(format!("{} of {}: free → pro", short(&changed.id), short(&paid.charge.id)));
+    ensure(plans == ["free", "pro"], || {
+        format!("entitlement.changed tells of {plans:?}")
+    })?;
+    step.note(format!(
+        "{} of {}: free → pro",
+        short(&changed.id),
+        short(&paid.charge.id)
+    ));
 
     let altered = Delivery {
-        body: String::from_utf8_lossy(&changed.body).replace("pro", "max").into(),
+        body: String::from_utf8_lossy(&changed.body)
+            .replace("pro", "max")
+            .into(),
         ..changed.clone()
     };
     let secret = &world.listener.secret;
-    let is_fooled = listener::is_genuine(&altered, secret) || listener::is_genuine(&changed, &Secret::random()?);
+    let is_fooled =
+        listener::is_genuine(&altered, secret) || listener::is_genuine(&changed, &Secret::random()?);
     ensure(!is_fooled, || "the listener believes a forgery".to_owned())?;
     step.saw("the same with one word changed does not verify, nor with another secret");
     Ok(())

@@ -1,7 +1,7 @@
 //! Step 5: Stripe's word counts when Stripe signed it, and once.
 
-use serde_json::{Value, json};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tollgate::clock::Clock;
 use tollgate::stripe::signature;
 
@@ -20,12 +20,18 @@ const MONTH_S: i64 = 30 * 24 * 60 * 60;
 /// 5. A subscription, a forgery, and the same again.
 pub async fn subscribe(world: &World, step: &Step) -> Outcome<()> {
     let before = world.api.subscription(TENANT).await?;
-    ensure(before.plan() == "free", || format!("{TENANT} begins on {}", before.plan()))?;
+    ensure(before.plan() == "free", || {
+        format!("{TENANT} begins on {}", before.plan())
+    })?;
     let genuine = event(TENANT);
-    step.did(format!("POST /api/billing/webhook: customer.subscription.created for {TENANT}, signed"));
+    step.did(format!(
+        "POST /api/billing/webhook: customer.subscription.created for {TENANT}, signed"
+    ));
     let signed = sign(&genuine, &world.stripe)?;
     let answer = world.api.stripe(&genuine, &signed).await?;
-    ensure(answer.status == 200, || format!("answered {}: {}", answer.status, answer.body))?;
+    ensure(answer.status == 200, || {
+        format!("answered {}: {}", answer.status, answer.body)
+    })?;
     let subscription = world.wait_for_plan(TENANT, "enterprise").await?;
     step.saw(format!(
         "200; {TENANT} went from free to enterprise, paid by {}",
@@ -35,15 +41,24 @@ pub async fn subscribe(world: &World, step: &Step) -> Outcome<()> {
     let forged = event(FORGED);
     let signature = sign(&forged, &Secret::random()?)?;
     let answer = world.api.stripe(&forged, &signature).await?;
-    let forger = world.api.subscription(FORGED).await?;
-    ensure(answer.status == 400 && forger.plan() == "free", || {
-        format!("a forgery was answered {}, and {FORGED} is on {}", answer.status, forger.plan())
+    let named = world.api.subscription(FORGED).await?;
+    ensure(answer.status == 400 && named.plan() == "free", || {
+        format!(
+            "a forgery was answered {}, and {FORGED} is on {}",
+            answer.status,
+            named.plan()
+        )
     })?;
-    step.saw(format!("a forged one for {FORGED} is refused with 400: {}", answer.body["detail"]));
+    step.saw(format!(
+        "a forged one for {FORGED} is refused with 400: {}",
+        answer.body["detail"]
+    ));
 
     let altered = genuine.replace(TENANT, FORGED);
     let answer = world.api.stripe(&altered, &signed).await?;
-    ensure(answer.status == 400, || format!("an altered body was answered {}", answer.status))?;
+    ensure(answer.status == 400, || {
+        format!("an altered body was answered {}", answer.status)
+    })?;
     step.saw("the genuine signature over another tenant's name is refused with 400");
     repeat(world, step, &genuine, &signed).await
 }
@@ -52,19 +67,27 @@ pub async fn subscribe(world: &World, step: &Step) -> Outcome<()> {
 async fn repeat(world: &World, step: &Step, genuine: &str, signed: &str) -> Outcome<()> {
     let before = world.api.subscription(TENANT).await?;
     let answer = world.api.stripe(genuine, signed).await?;
-    ensure(answer.status == 200, || format!("the same again was answered {}", answer.status))?;
+    ensure(answer.status == 200, || {
+        format!("the same again was answered {}", answer.status)
+    })?;
     let next = event(NEXT);
     world.api.stripe(&next, &sign(&next, &world.stripe)?).await?;
     world.wait_for_plan(NEXT, "enterprise").await?;
     let changed = |tenant: &'static str| {
         move |delivery: &Delivery| delivery.kind() == "entitlement.changed" && delivery.is_of_tenant(tenant)
     };
-    world.listener.first("about the next event", PATIENCE, changed(NEXT)).await?;
+    world
+        .listener
+        .first("about the next event", PATIENCE, changed(NEXT))
+        .await?;
     let after = world.api.subscription(TENANT).await?;
     let told = world.listener.all(changed(TENANT));
     ensure(after.sequence == before.sequence && told.len() == 1, || {
         let (was, is) = (before.sequence, after.sequence);
-        format!("{TENANT} changed from {was} to {is}, and {} webhooks told of it", told.len())
+        format!(
+            "{TENANT} changed from {was} to {is}, and {} webhooks told of it",
+            told.len()
+        )
     })?;
     step.saw(format!(
         "the same one again: 200, duplicate: {}; {TENANT} unchanged, one webhook in all",
@@ -105,6 +128,7 @@ fn event(tenant: &str) -> String {
         "object": "event",
         "api_version": "2025-03-31.basil",
         "created": now_s,
+        "livemode": false,
         "type": "customer.subscription.created",
         "data": {"object": subscription},
     });
