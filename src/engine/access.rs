@@ -21,6 +21,12 @@ const MAX_GATES: usize = 1_000;
 /// The most wallets of one user.
 const MAX_WALLETS: usize = 50;
 
+/// No chain is this high, and every database holds it.
+const MAX_BLOCK: u64 = 1 << 53;
+
+/// The first block of a contract may be this far above what is read: it may be younger than our last look.
+const MAX_AHEAD: u64 = 1_000;
+
 /// Used and expired nonces are forgotten after a day.
 const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -124,6 +130,7 @@ impl CreateGate {
                 format!("is needed on chain {chain}: the block in which {contract} was deployed"),
             ));
         };
+        self.check_first_block(work, chain, contract)?;
         if work.tx.insert_watch(chain, contract, from).await? {
             let watches = store::watches(work.tx.conn(), chain).await?;
             let watch = watches
@@ -139,6 +146,40 @@ impl CreateGate {
             work.published.watches_changed = true;
         }
         Ok(())
+    }
+}
+
+impl CreateGate {
+    /// A contract that is watched from too late a block would be answered for without those who held before.
+    fn check_first_block(
+        &self,
+        work: &Work<'_>,
+        chain: ChainId,
+        contract: Address,
+    ) -> Result<(), EngineError> {
+        let Some(from) = self.from_block else {
+            return Ok(());
+        };
+        let heights = work.engine.answers.chain(chain).map(|known| known.heights);
+        let read = heights.and_then(|heights| heights.read).map(|read| read.number);
+        let newest = read.map_or(MAX_BLOCK, |read| read.saturating_add(MAX_AHEAD));
+        if from > newest {
+            let problem =
+                format!("is above block {newest} of chain {chain}: it must be a block that there is");
+            return Err(EngineError::invalid("fromBlock", problem));
+        }
+        let watches = work.engine.answers.watches(chain);
+        let known = watches.iter().find(|watch| watch.contract == contract);
+        match known.map(|watch| watch.from_number) {
+            Some(known) if from < known => Err(EngineError::Conflict {
+                code: "WATCHED_FROM_LATER",
+                problem: format!(
+                    "{contract} on chain {chain} is watched from block {known} on; leave fromBlock out where that is early \
+                     enough"
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
