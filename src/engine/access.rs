@@ -4,6 +4,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 
 use super::answers::Change;
+use super::holdings::restart_watch;
 use super::idempotency::{self, Idempotency, Idempotent};
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id};
@@ -130,56 +131,39 @@ impl CreateGate {
                 format!("is needed on chain {chain}: the block in which {contract} was deployed"),
             ));
         };
-        self.check_first_block(work, chain, contract)?;
-        if work.tx.insert_watch(chain, contract, from).await? {
-            let watches = store::watches(work.tx.conn(), chain).await?;
-            let watch = watches
-                .into_iter()
-                .filter(|watch| watch.contract == contract)
-                .collect();
+        self.check_first_block(work, chain)?;
+        let is_new = work.tx.insert_watch(chain, contract, from).await?;
+        let watches = store::watches(work.tx.conn(), chain).await?;
+        let Some(watch) = watches.into_iter().find(|watch| watch.contract == contract) else {
+            return Ok(());
+        };
+        if is_new {
+            let watches = vec![watch];
             work.publish(Change::Chain {
                 chain,
                 heights: None,
                 balances: Vec::new(),
-                watches: watch,
+                watches,
             });
             work.published.watches_changed = true;
+        } else if from < watch.from_number {
+            restart_watch(work, chain, contract, from).await?;
         }
         Ok(())
     }
 }
 
 impl CreateGate {
-    /// A contract that is watched from too late a block would be answered for without those who held before.
-    fn check_first_block(
-        &self,
-        work: &Work<'_>,
-        chain: ChainId,
-        contract: Address,
-    ) -> Result<(), EngineError> {
-        let Some(from) = self.from_block else {
-            return Ok(());
-        };
+    /// A contract that is watched from a block yet to come would be answered for without those who hold it by then.
+    fn check_first_block(&self, work: &Work<'_>, chain: ChainId) -> Result<(), EngineError> {
         let heights = work.engine.answers.chain(chain).map(|known| known.heights);
         let read = heights.and_then(|heights| heights.read).map(|read| read.number);
         let newest = read.map_or(MAX_BLOCK, |read| read.saturating_add(MAX_AHEAD));
-        if from > newest {
-            let problem =
-                format!("is above block {newest} of chain {chain}: it must be a block that there is");
-            return Err(EngineError::invalid("fromBlock", problem));
+        if self.from_block.is_none_or(|from| from <= newest) {
+            return Ok(());
         }
-        let watches = work.engine.answers.watches(chain);
-        let known = watches.iter().find(|watch| watch.contract == contract);
-        match known.map(|watch| watch.from_number) {
-            Some(known) if from < known => Err(EngineError::Conflict {
-                code: "WATCHED_FROM_LATER",
-                problem: format!(
-                    "{contract} on chain {chain} is watched from block {known} on; leave fromBlock out where that is early \
-                     enough"
-                ),
-            }),
-            _ => Ok(()),
-        }
+        let problem = format!("is above block {newest} of chain {chain}: it must be a block that there is");
+        Err(EngineError::invalid("fromBlock", problem))
     }
 }
 

@@ -173,7 +173,6 @@ async fn a_contract_is_watched_from_a_block_that_there_is() {
         .refused_field(422, "fromBlock");
     api.post(GATES, from(2)).await.ok();
     api.read_blocks().await;
-    api.post(GATES, from(1)).await.refused(409, "WATCHED_FROM_LATER");
     api.post(GATES, from(3)).await.ok();
     api.post(GATES, tree()).await.ok();
     api.post(GATES, from(1_004)).await.refused_field(422, "fromBlock");
