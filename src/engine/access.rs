@@ -22,6 +22,12 @@ const MAX_GATES: usize = 1_000;
 /// The most wallets of one user.
 const MAX_WALLETS: usize = 50;
 
+/// No chain is this high, and every database holds it.
+const MAX_BLOCK: u64 = 1 << 53;
+
+/// The first block of a contract may be this far above what is read: it may be younger than our last look.
+const MAX_AHEAD: u64 = 1_000;
+
 /// Used and expired nonces are forgotten after a day.
 const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -125,6 +131,7 @@ impl CreateGate {
                 format!("is needed on chain {chain}: the block in which {contract} was deployed"),
             ));
         };
+        self.check_first_block(work, chain)?;
         let is_new = work.tx.insert_watch(chain, contract, from).await?;
         let watches = store::watches(work.tx.conn(), chain).await?;
         let Some(watch) = watches.into_iter().find(|watch| watch.contract == contract) else {
@@ -143,6 +150,20 @@ impl CreateGate {
             restart_watch(work, chain, contract, from).await?;
         }
         Ok(())
+    }
+}
+
+impl CreateGate {
+    /// A contract that is watched from a block yet to come would be answered for without those who hold it by then.
+    fn check_first_block(&self, work: &Work<'_>, chain: ChainId) -> Result<(), EngineError> {
+        let heights = work.engine.answers.chain(chain).map(|known| known.heights);
+        let read = heights.and_then(|heights| heights.read).map(|read| read.number);
+        let newest = read.map_or(MAX_BLOCK, |read| read.saturating_add(MAX_AHEAD));
+        if self.from_block.is_none_or(|from| from <= newest) {
+            return Ok(());
+        }
+        let problem = format!("is above block {newest} of chain {chain}: it must be a block that there is");
+        Err(EngineError::invalid("fromBlock", problem))
     }
 }
 

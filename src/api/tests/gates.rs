@@ -161,6 +161,25 @@ async fn a_wrong_gate_is_refused_at_its_field() {
 }
 
 #[tokio::test]
+async fn a_contract_is_watched_from_a_block_that_there_is() {
+    let api = Api::open().await;
+    let from = |block: u64| {
+        let mut gate = tree();
+        gate["fromBlock"] = json!(block);
+        gate
+    };
+    api.post(GATES, from(u64::MAX))
+        .await
+        .refused_field(422, "fromBlock");
+    api.post(GATES, from(2)).await.ok();
+    api.read_blocks().await;
+    api.post(GATES, from(3)).await.ok();
+    api.post(GATES, tree()).await.ok();
+    api.post(GATES, from(1_004)).await.refused_field(422, "fromBlock");
+    assert_eq!(api.get(GATES).await.ok()["gates"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_wrong_field_of_a_published_shape_is_named_in_its_words() {
     let api = Api::open().await;
     let flat = json!({"type": "erc721", "contractAddress": NFT.to_string(), "chainId": 31337});
