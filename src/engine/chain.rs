@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use alloy::primitives::B256;
 use serde_json::json;
 
-use super::answers::{Change, ChainState};
+use super::answers::{ChainState, Change};
 use super::holdings::Moves;
 use super::view::PaymentView;
 use super::work::{Command, Origin, Work};

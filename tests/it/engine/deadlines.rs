@@ -94,7 +94,13 @@ async fn an_amount_is_not_leased_again_while_its_charge_may_still_be_paid(databa
         match world.engine.execute(pro_for(&format!("u{index}"))).await {
             Ok(answer) => second.push(asked(&answer).due),
             Err(error) => assert!(
-                matches!(&error, EngineError::Conflict { code: "AMOUNTS_EXHAUSTED", .. }),
+                matches!(
+                    &error,
+                    EngineError::Conflict {
+                        code: "AMOUNTS_EXHAUSTED",
+                        ..
+                    }
+                ),
                 "{error:?}"
             ),
         }
@@ -137,7 +143,13 @@ async fn a_cancelled_charge_is_still_watched(database: Database) {
     );
     let refused = world.engine.execute(cancel("acme")).await.unwrap_err();
     assert!(
-        matches!(&refused, EngineError::Conflict { code: "CHARGE_NOT_OPEN", .. }),
+        matches!(
+            &refused,
+            EngineError::Conflict {
+                code: "CHARGE_NOT_OPEN",
+                ..
+            }
+        ),
         "{refused:?}"
     );
     let events = world.events(&format!("charge:{}", asked.id)).await;

@@ -117,7 +117,9 @@ impl Play {
         };
         let settled = self.world.engine.chain(CHAIN).unwrap().heights.settled;
         let bound = watch.live_from.and_then(|live_from| live_from.checked_sub(1));
-        let last = bound.zip(settled).map(|(bound, settled)| bound.min(settled.number));
+        let last = bound
+            .zip(settled)
+            .map(|(bound, settled)| bound.min(settled.number));
         let Some(last) = last.filter(|last| watch.next_number <= *last) else {
             return "no past";
         };

@@ -166,7 +166,12 @@ async fn a_deep_reorg_takes_back_what_history_folded(database: Database) {
     let lowest: u64 = lowest[0].parse().unwrap();
     world.reorg(lowest, &[&[], &[], &[]]).await;
     world.fold_all(MEMBERS).await;
-    world.assert_balances(&world.engine, MEMBERS, &HOLDERS, "after a reorg to the lowest header");
+    world.assert_balances(
+        &world.engine,
+        MEMBERS,
+        &HOLDERS,
+        "after a reorg to the lowest header",
+    );
     assert_eq!(
         balance(&world.engine, MEMBERS, ALICE),
         known(lowest / 2),
@@ -187,7 +192,11 @@ async fn old_headers_are_forgotten_whatever_the_size_of_the_steps(database: Data
     let numbers = column(&world.store, "select number from header order by number").await;
     let numbers: Vec<u64> = numbers.iter().map(|number| number.parse().unwrap()).collect();
     assert_eq!(numbers.last(), Some(&1_999));
-    assert!(numbers.len() >= 256 && numbers.len() < 256 + 64 + 37, "{}", numbers.len());
+    assert!(
+        numbers.len() >= 256 && numbers.len() < 256 + 64 + 37,
+        "{}",
+        numbers.len()
+    );
     assert!(
         numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]),
         "the kept headers are linked: {numbers:?}"

@@ -67,9 +67,7 @@ async fn a_new_leader_goes_on_from_what_the_old_one_wrote(database: Database) {
     let other = world.another_engine().await;
     world.activate(&[MEMBERS]).await.unwrap();
     for id in 0..5 {
-        world
-            .mine(&[tx(id, vec![nft(MEMBERS, NOBODY, PAYER, id)])])
-            .await;
+        world.mine(&[tx(id, vec![nft(MEMBERS, NOBODY, PAYER, id)])]).await;
     }
     world.engine = other;
     world.fence = world.lead().await;
@@ -78,9 +76,7 @@ async fn a_new_leader_goes_on_from_what_the_old_one_wrote(database: Database) {
         Reading::Known(alloy::primitives::U256::from(3))
     );
     world.assert_reload_is_identity().await;
-    world
-        .mine(&[tx(9, vec![nft(MEMBERS, NOBODY, PAYER, 9)])])
-        .await;
+    world.mine(&[tx(9, vec![nft(MEMBERS, NOBODY, PAYER, 9)])]).await;
     world.mine_empty(2).await;
     world.assert_balances(&world.engine, MEMBERS, &[PAYER], "under the new leader");
     world.assert_reload_is_identity().await;
@@ -188,7 +184,9 @@ async fn a_chain_that_was_started_anew_is_forgotten_and_read_anew(database: Data
     assert_eq!(balance(&world.engine, MEMBERS, PAYER), Reading::Unknown);
     assert!(column(&world.store, "select id from charge").await.is_empty());
     let mut conn = world.store.read().await.unwrap();
-    let source = store::source(&mut conn, Provider::Crypto, "acme/pro").await.unwrap();
+    let source = store::source(&mut conn, Provider::Crypto, "acme/pro")
+        .await
+        .unwrap();
     assert_eq!(source.unwrap().period_end, None);
     drop(conn);
     world.assert_reload_is_identity().await;

@@ -138,7 +138,10 @@ async fn the_same_amount_twice_is_a_duplicate_and_buys_one_month(database: Datab
         world.standing(&asked).await,
         ("paid".to_owned(), "overpaid duplicate".to_owned())
     );
-    assert_eq!(rows(&world.store, "select period_start, period_end from source").await, once);
+    assert_eq!(
+        rows(&world.store, "select period_start, period_end from source").await,
+        once
+    );
     world.assert_reload_is_identity().await;
 }
 

@@ -78,7 +78,13 @@ async fn a_wallet_of_another_user_is_refused(database: Database) {
     let proof = wallet.sign(&nonce, world.clock.now_ms());
     let refused = world.prove("acme", "eve", proof).await.unwrap_err();
     assert!(
-        matches!(&refused, EngineError::Conflict { code: "WALLET_TAKEN", .. }),
+        matches!(
+            &refused,
+            EngineError::Conflict {
+                code: "WALLET_TAKEN",
+                ..
+            }
+        ),
         "{refused:?}"
     );
     assert!(

@@ -71,7 +71,11 @@ async fn an_answer_is_forgotten_after_a_day(database: Database) {
     world.wait(24 * HOUR_MS + 1);
     // Whoever remembers next, forgets what is old.
     world.engine.execute(keyed("others", "b")).await.unwrap();
-    let again = world.engine.execute(keyed("charges", "another body")).await.unwrap();
+    let again = world
+        .engine
+        .execute(keyed("charges", "another body"))
+        .await
+        .unwrap();
     assert!(!again.replayed);
 }
 

@@ -28,7 +28,10 @@ async fn a_charge_is_paid_at_the_height_that_the_policy_covers(database: Databas
     world.pay(1, asked.due).await;
     for _ in 0..2 {
         assert_eq!(world.state(&asked).await, "confirming");
-        assert_eq!((world.plan("acme"), world.may_call("acme")), ("free".into(), false));
+        assert_eq!(
+            (world.plan("acme"), world.may_call("acme")),
+            ("free".into(), false)
+        );
         world.mine_empty(1).await;
     }
     // Its own block and two on it are three confirmations.
@@ -100,7 +103,10 @@ async fn a_payment_that_vanishes_after_it_settled_is_reversed_once(database: Dat
     let branch: [&[_]; 6] = [&[]; 6];
     world.reorg(below, &branch).await;
     assert_eq!(world.state(&asked).await, "reversed");
-    assert_eq!((world.plan("acme"), world.may_call("acme")), ("free".into(), false));
+    assert_eq!(
+        (world.plan("acme"), world.may_call("acme")),
+        ("free".into(), false)
+    );
     // Another reorg over the same heights has nothing more to take.
     world.reorg(below, &branch).await;
     world.mine_empty(3).await;
@@ -158,7 +164,10 @@ async fn a_reorged_payment_that_comes_back_is_reinstated_and_extends_nothing_twi
     let paid = events.iter().filter(|kind| *kind == "charge.paid").count();
     let reversed = events.iter().filter(|kind| *kind == "charge.reversed").count();
     assert_eq!((paid, reversed), (2, 1), "{events:?}");
-    assert_eq!(crate::harness::facts::column(&world.store, "select state from payment").await, ["confirmed"]);
+    assert_eq!(
+        crate::harness::facts::column(&world.store, "select state from payment").await,
+        ["confirmed"]
+    );
     world.assert_reload_is_identity().await;
 }
 
@@ -190,7 +199,10 @@ async fn a_payment_that_moves_within_one_step_is_never_reversed(database: Databa
     assert_eq!(events.iter().filter(|kind| *kind == "charge.paid").count(), 1);
     let tenant_events = world.events("tenant:acme").await;
     assert_eq!(
-        tenant_events.iter().filter(|kind| *kind == "entitlement.changed").count(),
+        tenant_events
+            .iter()
+            .filter(|kind| *kind == "entitlement.changed")
+            .count(),
         1,
         "{tenant_events:?}"
     );
@@ -237,7 +249,10 @@ async fn a_second_month_extends_the_first_and_its_reversal_takes_back_only_itsel
         (world.state(&first).await, world.state(&second).await),
         ("paid".into(), "reversed".into())
     );
-    assert_eq!((world.plan("acme"), period_end(&world)), ("pro".into(), one_month));
+    assert_eq!(
+        (world.plan("acme"), period_end(&world)),
+        ("pro".into(), one_month)
+    );
     world.assert_reload_is_identity().await;
 }
 
@@ -250,7 +265,11 @@ async fn every_observation_is_kept_and_marked(database: Database) {
     world.reorg(below, &[&[], &[]]).await;
     let query = "select canonical from observation order by block_hash";
     let canonical = crate::harness::facts::column(&world.store, query).await;
-    assert_eq!(canonical, ["0", "0"], "two blocks held it, and both were left behind");
+    assert_eq!(
+        canonical,
+        ["0", "0"],
+        "two blocks held it, and both were left behind"
+    );
     let orphaned = crate::harness::facts::column(&world.store, "select state from payment").await;
     assert_eq!(orphaned, ["orphaned"]);
     world.assert_reload_is_identity().await;

@@ -119,7 +119,11 @@ async fn the_events_of_a_subscription_end_the_same_in_every_order_and_twice(data
         }
         assert_eq!(world.plan(&name), "free", "{order:?}");
         let query = format!("select state, plan from source where tenant = '{name}'");
-        assert_eq!(rows(&world.store, &query).await, [["ended", "enterprise"]], "{order:?}");
+        assert_eq!(
+            rows(&world.store, &query).await,
+            [["ended", "enterprise"]],
+            "{order:?}"
+        );
 
         // Without the end it is the upgrade, in every order again.
         let name = format!("globex-{index}");
@@ -209,7 +213,10 @@ async fn a_customer_names_the_tenant_where_the_metadata_does_not(database: Datab
         ..Told::about("stranger", "created", 20)
     };
     tell(&world, &stranger).await;
-    assert_eq!(column(&world.store, "select tenant from source").await, ["acme", "acme"]);
+    assert_eq!(
+        column(&world.store, "select tenant from source").await,
+        ["acme", "acme"]
+    );
     world.assert_reload_is_identity().await;
 }
 
@@ -225,15 +232,27 @@ async fn an_event_that_nobody_can_place_needs_a_person_and_changes_nothing(datab
         ..Told::about("globex", "created", 10)
     };
     tell(&world, &unknown_price).await;
-    receive(&world, "evt_3", "customer.subscription.updated", json!({"what": "is this"})).await;
+    receive(
+        &world,
+        "evt_3",
+        "customer.subscription.updated",
+        json!({"what": "is this"}),
+    )
+    .await;
     receive(&world, "evt_4", "invoice.paid", invoice()).await;
     apply_all(&world).await;
     let outcomes = column(&world.store, "select outcome from inbox order by event_id").await;
-    let needs_a_person = outcomes.iter().filter(|outcome| outcome.starts_with("attention")).count();
+    let needs_a_person = outcomes
+        .iter()
+        .filter(|outcome| outcome.starts_with("attention"))
+        .count();
     assert_eq!((outcomes.len(), needs_a_person), (4, 3), "{outcomes:?}");
     assert!(world.engine.pending_inbox().await.unwrap().is_empty());
     assert!(column(&world.store, "select tenant from source").await.is_empty());
-    assert_eq!((world.plan("acme"), world.plan("globex")), ("free".into(), "free".into()));
+    assert_eq!(
+        (world.plan("acme"), world.plan("globex")),
+        ("free".into(), "free".into())
+    );
 
     // A price that we do not know takes no paid plan away.
     tell(&world, &Told::about("initech", "created", 10)).await;
@@ -261,7 +280,10 @@ async fn an_event_that_fails_waits_behind_the_others(database: Database) {
     assert!(wakes.has_changed().unwrap());
     wakes.mark_unchanged();
     assert!(!receive(&world, "evt_1", "invoice.paid", invoice()).await);
-    assert!(!wakes.has_changed().unwrap(), "nothing new is nothing to wake for");
+    assert!(
+        !wakes.has_changed().unwrap(),
+        "nothing new is nothing to wake for"
+    );
     world.wait(1);
     receive(&world, "evt_2", "invoice.paid", invoice()).await;
     let ids = |keys: Vec<tollgate::store::InboxKey>| -> Vec<String> {
@@ -276,7 +298,10 @@ async fn an_event_that_fails_waits_behind_the_others(database: Database) {
         .execute(GiveUpInbox { key: first, problem })
         .await
         .unwrap();
-    assert_eq!(ids(world.engine.pending_inbox().await.unwrap()), ["evt_2", "evt_1"]);
+    assert_eq!(
+        ids(world.engine.pending_inbox().await.unwrap()),
+        ["evt_2", "evt_1"]
+    );
     apply_all(&world).await;
     assert!(world.engine.pending_inbox().await.unwrap().is_empty());
 }
@@ -293,7 +318,9 @@ async fn the_end_at_stripe_leaves_what_was_paid_on_chain(database: Database) {
     tell(&world, &Told::about("acme", "created", 10)).await;
     pay_a_month(&mut world, "acme").await;
     let provider = |world: &World| {
-        let view = world.engine.tenant(&crate::harness::world::tenant("acme"), world.clock.now_ms());
+        let view = world
+            .engine
+            .tenant(&crate::harness::world::tenant("acme"), world.clock.now_ms());
         (view.entitlement.provider, view.sources.len())
     };
     assert_eq!(provider(&world), (Some(Provider::Stripe), 2));
@@ -318,7 +345,11 @@ async fn the_end_on_chain_leaves_what_is_paid_at_stripe(database: Database) {
     world.reorg(below, &[&[], &[], &[], &[]]).await;
     assert_eq!(world.plan("acme"), "pro");
     assert_eq!(
-        rows(&world.store, "select provider, state from source order by provider").await,
+        rows(
+            &world.store,
+            "select provider, state from source order by provider"
+        )
+        .await,
         [["crypto", "ended"], ["stripe", "active"]]
     );
     world.assert_reload_is_identity().await;

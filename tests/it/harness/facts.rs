@@ -130,8 +130,7 @@ impl World {
         let links = tollgate::store::wallet_links(&mut conn).await.unwrap();
         let holders = tollgate::store::balances(&mut conn, CHAIN).await.unwrap();
         drop(conn);
-        let tenants =
-            "select tenant from source union select tenant from charge union select tenant from gate \
+        let tenants = "select tenant from source union select tenant from charge union select tenant from gate \
                        union select tenant from entitlement order by 1";
         let tenants: Vec<TenantId> = column(&self.store, tenants)
             .await

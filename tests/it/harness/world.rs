@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, U256, address};
+use alloy::primitives::{Address, B256, address};
 use serde_json::json;
 use tollgate::billing::{Catalogue, Check};
 use tollgate::clock::Clock;
@@ -97,11 +97,7 @@ pub fn settings() -> Settings {
 /// The shipped plans, and a price at Stripe for two of them.
 pub fn catalogue() -> Catalogue {
     let price = |plan: &str, id: &str| (plan.to_owned(), "month".to_owned(), id.to_owned());
-    Catalogue::shipped(&[
-        price("pro", "price_pro"),
-        price("enterprise", "price_enterprise"),
-    ])
-    .unwrap()
+    Catalogue::shipped(&[price("pro", "price_pro"), price("enterprise", "price_enterprise")]).unwrap()
 }
 
 pub fn origin() -> Origin {
@@ -113,10 +109,6 @@ pub fn origin() -> Origin {
 
 pub fn tenant(name: &str) -> TenantId {
     name.parse().unwrap()
-}
-
-pub fn usdc(base_units: u64) -> U256 {
-    U256::from(base_units)
 }
 
 impl World {
