@@ -274,8 +274,8 @@ impl Answers {
             Change::Wallet(link) => {
                 let mut wallets = write(&self.wallets);
                 let linked = wallets.entry((link.tenant, link.user)).or_default();
-                if !linked.contains(&link.address) {
-                    linked.push(link.address);
+                if let Err(place) = linked.binary_search(&link.address) {
+                    linked.insert(place, link.address);
                 }
             }
             Change::Gate(gate) => {

@@ -12,3 +12,4 @@ mod matching;
 mod proofs;
 mod requests;
 mod settling;
+mod subscriptions;
