@@ -4,6 +4,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 
 use super::answers::Change;
+use super::holdings::restart_watch;
 use super::idempotency::{self, Idempotency, Idempotent};
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id};
@@ -122,19 +123,22 @@ impl CreateGate {
                 format!("is needed on chain {chain}: the block in which {contract} was deployed"),
             ));
         };
-        if work.tx.insert_watch(chain, contract, from).await? {
-            let watches = store::watches(work.tx.conn(), chain).await?;
-            let watch = watches
-                .into_iter()
-                .filter(|watch| watch.contract == contract)
-                .collect();
+        let is_new = work.tx.insert_watch(chain, contract, from).await?;
+        let watches = store::watches(work.tx.conn(), chain).await?;
+        let Some(watch) = watches.into_iter().find(|watch| watch.contract == contract) else {
+            return Ok(());
+        };
+        if is_new {
+            let watches = vec![watch];
             work.publish(Change::Chain {
                 chain,
                 heights: None,
                 balances: Vec::new(),
-                watches: watch,
+                watches,
             });
             work.published.watches_changed = true;
+        } else if from < watch.from_number {
+            restart_watch(work, chain, contract, from).await?;
         }
         Ok(())
     }

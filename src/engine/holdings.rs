@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, U256};
+use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::window;
+use super::chain::{PRUNE_EVERY, window};
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, ProvenBlock, Transfer};
 use crate::ledger;
@@ -281,22 +282,31 @@ impl Command for RestartHistory {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        work.tx.restart_watch(self.chain, self.contract).await?;
-        work.audit(
-            "watch.restart",
-            format!("{}:{}", self.chain.caip2(), self.contract),
-            (None, None),
-        )
-        .await?;
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
-        work.publish(Change::WatchRestarted(
-            self.chain,
-            watch.ok_or(EngineError::NotFound("watch"))?,
-        ));
-        work.published.watches_changed = true;
-        Ok(())
+        let watch = Moves::load(work, self.chain).watches.get(&self.contract).copied();
+        let watch = watch.ok_or(EngineError::NotFound("watch"))?;
+        restart_watch(work, self.chain, self.contract, watch.from_number).await
     }
+}
+
+/// Forgets what was folded of a contract, and reads its history from `from` on.
+pub(super) async fn restart_watch(
+    work: &mut Work<'_>,
+    chain: ChainId,
+    contract: Address,
+    from: u64,
+) -> Result<(), EngineError> {
+    work.tx.restart_watch(chain, contract, from).await?;
+    let subject = format!("{}:{contract}", chain.caip2());
+    work.audit("watch.restart", subject, (None, Some(json!({"from": from}))))
+        .await?;
+    let watches = store::watches(work.tx.conn(), chain).await?;
+    let watch = watches.into_iter().find(|watch| watch.contract == contract);
+    work.publish(Change::WatchRestarted(
+        chain,
+        watch.ok_or(EngineError::NotFound("watch"))?,
+    ));
+    work.published.watches_changed = true;
+    Ok(())
 }
 
 /// Folds a stretch of one contract's history.
@@ -343,8 +353,10 @@ impl Command for FoldHistory {
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let last = self.check(work, &watch).await?;
         let settled = answer.heights.settled.map(|settled| settled.number);
-        let floor = answer.heights.read.map_or(0, |read| read.number);
-        let floor = floor.saturating_sub(window(work.engine.chain(self.chain)?));
+        // A reorg may go back to the lowest header that is still kept.
+        let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
+        let read = answer.heights.read.map_or(0, |read| read.number);
+        let floor = read.saturating_sub(depth);
         let mut kept = Vec::new();
         for block in &self.blocks {
             let number = block.header.number;

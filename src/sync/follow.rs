@@ -161,7 +161,7 @@ impl ChainTask {
             metrics::CHAIN_SETTLED,
             self.heights.settled.map(|settled| settled.number),
         );
-        self.report(None);
+        self.report_behind();
         Ok(())
     }
 

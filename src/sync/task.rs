@@ -17,7 +17,7 @@ use crate::chain::{
 use crate::config;
 use crate::domain::{Header, Heights};
 use crate::engine::{ActivateWatches, Engine, EngineError};
-use crate::health::{ChainHealth, Health};
+use crate::health::Health;
 use crate::ledger;
 use crate::metrics;
 use crate::retry::Backoff;
@@ -71,6 +71,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
+    #[error("the development chain no longer knows the blocks that were read")]
+    Anew,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -95,7 +98,6 @@ pub struct ChainTask {
     pub(super) engine: Engine,
     pub(super) reader: ChainReader,
     health: Health,
-    status: ChainHealth,
     pub(super) window: Window,
     pub(super) heights: Heights,
     pub(super) fence: i64,
@@ -134,7 +136,6 @@ impl ChainTask {
             engine,
             reader,
             health,
-            status: ChainHealth::default(),
             filter,
         };
         let outcome = tokio::select! {
@@ -190,6 +191,9 @@ impl ChainTask {
             };
             match outcome {
                 Ok(()) => {}
+                Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
+                    return Err(SyncError::Anew);
+                }
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
@@ -296,23 +300,26 @@ impl ChainTask {
 
     /// A verified header was announced: the head is at least there.
     pub(super) fn saw(&mut self, header: &Header) {
-        if header.number > self.heights.head || self.status.last_header_at_ms.is_none() {
-            // A node that replays old blocks brings new headers of an old time: they are as old as they say.
-            let at = header.time_ms().min(self.engine.clock().now_ms());
-            self.status.last_header_at_ms = self.status.last_header_at_ms.max(Some(at));
-        }
         self.heights.head = self.heights.head.max(header.number);
         self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
-        self.report(self.status.problem);
+        // A block from the future would keep us ready for as long as it is ahead.
+        let time_ms = header.time_ms().min(self.engine.clock().now_ms());
+        self.health.saw_header(self.settings.id, time_ms);
+        self.report_behind();
     }
 
-    pub(super) fn report(&mut self, problem: Option<&'static str>) {
-        self.status.problem = problem;
-        self.status.behind = self
+    pub(super) fn report_behind(&self) {
+        let unread_from = self
             .heights
             .read
-            .map_or(0, |read| self.heights.head.saturating_sub(read.number));
-        self.health.set_chain(self.settings.id, self.status);
+            .map_or(self.start_number, |read| read.number + 1);
+        let behind = (self.heights.head + 1).saturating_sub(unread_from);
+        self.health.set_behind(self.settings.id, behind);
+    }
+
+    fn report(&self, problem: Option<&'static str>) {
+        self.health
+            .set_problem(self.settings.id, problem.map(str::to_owned));
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {
