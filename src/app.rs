@@ -124,17 +124,21 @@ impl App {
 
         let mut tasks = Tasks::default();
         spawn_metrics(&mut tasks, metrics_listener, recorder);
-        spawn_jobs(&mut tasks, &engine, &health);
+        spawn_jobs(&mut tasks, &engine);
         for (webhook, notifier) in config.webhooks.iter().zip(notifiers) {
             tasks.supervise(format!("webhook {}", webhook.name), move |stop| {
                 notifier.clone().run(stop)
             });
         }
         for chain in &config.chains {
-            health.expect_chain(chain.id, chain.block_time);
+            health.expect_chain(chain.id, &chain.name, chain.block_time);
             spawn_chain(&mut tasks, chain, &engine, &health);
         }
-        let router = api::router(engine.clone(), &config, health);
+        let api = api::Settings {
+            server: config.server.clone(),
+            stripe: config.stripe.clone(),
+        };
+        let router = api::router(engine.clone(), api, health);
         tasks.spawn("api", move |stop| serve(api_listener, router, stop));
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
         Ok(Self {
@@ -221,11 +225,11 @@ fn spawn_metrics(tasks: &mut Tasks, listener: TcpListener, recorder: Recorder) {
     });
 }
 
-fn spawn_jobs(tasks: &mut Tasks, engine: &Engine, health: &Health) {
-    let (for_inbox, for_deadlines, health) = (engine.clone(), engine.clone(), health.clone());
+fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
+    let (for_inbox, for_deadlines) = (engine.clone(), engine.clone());
     tasks.supervise("inbox", move |stop| jobs::run_inbox(for_inbox.clone(), stop));
     tasks.supervise("deadlines", move |stop| {
-        jobs::run_deadlines(for_deadlines.clone(), health.clone(), stop)
+        jobs::run_deadlines(for_deadlines.clone(), stop)
     });
 }
 

@@ -5,12 +5,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::probes::blindness;
 use super::{App, Shared};
 use crate::config;
 use crate::domain::{BlockRef, Millis, Token};
 use crate::engine::{TokenView, rfc3339};
-use crate::health::Reason;
 
 /// Every configured chain.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,8 +41,12 @@ struct ChainView {
     confirmations: u64,
     /// The usual time between blocks, in milliseconds.
     block_time_ms: u64,
-    /// Why we do not see it; empty when we do.
-    reasons: Vec<Reason>,
+    /// Blocks between the head and what was read, as its task says.
+    behind: u64,
+    /// When its newest header arrived.
+    last_header_at: Option<String>,
+    /// Why it is not read.
+    problem: Option<&'static str>,
     /// Where payments are received.
     treasury: Option<String>,
     /// The accepted tokens.
@@ -93,6 +95,7 @@ fn token(token: &Token) -> TokenView {
 impl ChainView {
     fn new(app: &App, chain: &config::Chain, now: Millis) -> Self {
         let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
+        let health = app.health.chain(chain.id).unwrap_or_default();
         let settled_at = heights.settled.map(|_| heights.settled_time_ms);
         let endpoint = |endpoint: &config::Endpoint| EndpointView {
             name: endpoint.name.clone(),
@@ -109,7 +112,9 @@ impl ChainView {
             settled_age_seconds: settled_at.map(|at| now.saturating_sub(at).max(0) / 1000),
             confirmations: chain.confirmations,
             block_time_ms: u64::try_from(chain.block_time.as_millis()).unwrap_or(u64::MAX),
-            reasons: blindness(app, chain, now),
+            behind: health.behind,
+            last_header_at: health.last_header_at_ms.map(rfc3339),
+            problem: health.problem,
             treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
             tokens: chain.tokens.iter().map(token).collect(),
             watched_contracts: app.engine.watches(chain.id).len(),
@@ -122,6 +127,7 @@ impl ChainView {
 #[utoipa::path(
     get,
     path = "/api/admin/chains",
+    operation_id = "list_chains",
     tag = "operators",
     responses((status = 200, body = ChainsView))
 )]

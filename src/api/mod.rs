@@ -35,7 +35,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::domain::{ChainId, Millis};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
@@ -43,6 +43,15 @@ use crate::metrics::Recorder;
 use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
 use limit::Limits;
+
+/// What the API is told at start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a caller may send, and how often.
+    pub server: config::Server,
+    /// Whose signatures are believed.
+    pub stripe: config::Stripe,
+}
 
 /// What every handler may use.
 #[derive(Debug)]
@@ -66,7 +75,7 @@ impl App {
     fn may_miss_payments(&self, now: Millis) -> bool {
         let chains = &self.engine.settings().chains;
         let mut selling = chains.iter().filter(|chain| chain.treasury.is_some());
-        selling.any(|chain| !probes::blindness(self, chain, now).is_empty())
+        selling.any(|chain| !self.health.sees(chain.id, now))
     }
 
     fn chain(&self, id: ChainId) -> Option<&config::Chain> {
@@ -133,14 +142,19 @@ const ALIASES: [(&str, &str); 2] = [
     ("/api/webhooks/stripe", "/api/billing/webhook"),
 ];
 
-/// The API over an engine. `health` is what `/readyz` goes by; the chains are expected there by whoever starts their tasks.
-pub fn router(engine: Engine, config: &Config, health: Health) -> Router {
+/// The API over an engine. Chains that `health` was not told of are expected from now on, and unhealthy until their
+/// tasks say otherwise.
+pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
+    for chain in &engine.settings().chains {
+        health.expect_chain(chain.id, &chain.name, chain.block_time);
+    }
+    let Settings { server, stripe } = settings;
     let app = Arc::new(App {
-        limits: Limits::new(config.server.requests_per_second),
+        limits: Limits::new(server.requests_per_second),
         probe: probes::Probe::default(),
         document: documents::text(),
-        stripe: config.stripe.clone(),
         engine,
+        stripe,
         health,
     });
     let mut router = Router::new();
@@ -148,7 +162,7 @@ pub fn router(engine: Engine, config: &Config, health: Health) -> Router {
         let guarded = from_fn_with_state((app.clone(), guard), guard::guard);
         router = router.merge(Router::from(routes).route_layer(guarded));
     }
-    framed(router, &config.server).with_state(app)
+    framed(router, &server).with_state(app)
 }
 
 /// What is around every route. The last layer is the outermost.

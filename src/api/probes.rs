@@ -10,75 +10,35 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::{App, Shared};
-use crate::config;
 use crate::domain::Millis;
 use crate::engine::rfc3339;
-use crate::health::Reason;
+use crate::health::{Database, Readiness, Reason};
 
 /// The longest that the database may take to answer a probe.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is read may be this many blocks below the head,
-const BEHIND_BLOCKS: u64 = 12;
-
-/// or as many as come in this time.
-const BEHIND_MIN: Duration = Duration::from_secs(30);
-
 /// Probes within this of one another share what the database said, in milliseconds.
 const SHARED_FOR_MS: i64 = 1000;
 
-/// Whether the database answered last, and when it was asked. Held while it is asked, so that many probes are one question.
+/// What the database said last, and when. Held while it is asked, so that many probes are one question.
 #[derive(Debug, Default)]
-pub(super) struct Probe(Mutex<Option<(Millis, bool)>>);
+pub(super) struct Probe(Mutex<Option<(Millis, Database)>>);
 
 impl Probe {
-    async fn database_answers(&self, app: &App, now: Millis) -> bool {
+    async fn ask(&self, app: &App, now: Millis) -> Database {
         let mut last = self.0.lock().await;
-        if let Some((at, answered)) = *last
+        if let Some((at, said)) = *last
             && now.saturating_sub(at) < SHARED_FOR_MS
         {
-            return answered;
+            return said;
         }
-        let said = tokio::time::timeout(DATABASE_TIMEOUT, app.engine.ping()).await;
-        let answered = matches!(said, Ok(Ok(())));
-        *last = Some((now, answered));
-        answered
+        let said = match tokio::time::timeout(DATABASE_TIMEOUT, app.engine.oldest_owed()).await {
+            Ok(Ok(oldest_owed_at_ms)) => Database::Answers { oldest_owed_at_ms },
+            Ok(Err(_)) | Err(_) => Database::Silent,
+        };
+        *last = Some((now, said));
+        said
     }
-}
-
-/// Why we do not see a chain at `now`: what its task says, and what the blocks that are read say.
-pub(super) fn blindness(app: &App, chain: &config::Chain, now: Millis) -> Vec<Reason> {
-    let chain_id = Some(chain.id.0);
-    let mut reasons = app.health.reasons(now);
-    reasons.retain(|reason| reason.chain_id == chain_id);
-    let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
-    match heights.read {
-        None if reasons.is_empty() => reasons.push(Reason {
-            check: "chain_unread",
-            chain_id,
-            detail: "no block was read yet".to_owned(),
-        }),
-        Some(read) => {
-            let (behind, bound) = (heights.head.saturating_sub(read.number), behind_max(chain));
-            let detail = format!("{behind} blocks below the head; the bound is {bound}");
-            let check = "chain_behind";
-            reasons.extend((behind > bound).then_some(Reason {
-                check,
-                chain_id,
-                detail,
-            }));
-        }
-        None => {}
-    }
-    reasons
-}
-
-/// As many blocks as may pass without a header.
-fn behind_max(chain: &config::Chain) -> u64 {
-    let in_half_a_minute = BEHIND_MIN.as_millis() / chain.block_time.as_millis().max(1);
-    u64::try_from(in_half_a_minute)
-        .unwrap_or(u64::MAX)
-        .max(BEHIND_BLOCKS)
 }
 
 /// That the process answers.
@@ -94,7 +54,23 @@ pub(super) struct ReadyView {
     /// `ready` or `not_ready`.
     status: &'static str,
     /// What is out of bounds.
+    #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
+}
+
+/// One thing that is out of bounds.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the schema of health::Reason, which is below every schema"
+)]
+struct ReasonView {
+    /// `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `outbox_age` or `database`.
+    check: String,
+    /// The chain's name, where it is about one.
+    chain: Option<String>,
+    /// How it is, and the bound.
+    detail: String,
 }
 
 /// Both, with how far each chain is.
@@ -106,6 +82,7 @@ pub(super) struct HealthView {
     /// Whether to be trusted.
     ready: bool,
     /// What is out of bounds.
+    #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
     /// Every configured chain.
     chains: Vec<ChainHealthView>,
@@ -123,32 +100,21 @@ struct ChainHealthView {
     chain_id: u64,
     /// Its name in the configuration.
     name: String,
-    /// The newest number that an endpoint announced; 0 before the first.
-    head: u64,
-    /// The height up to which it is read.
-    read: Option<u64>,
-    /// The height up to which it may change money or access.
-    settled: Option<u64>,
+    /// Seconds since its newest header arrived.
+    header_age_seconds: Option<i64>,
+    /// Blocks between its head and what was read.
+    behind: u64,
+    /// Why it is not read.
+    problem: Option<&'static str>,
 }
 
-/// What is out of bounds at `now`; nothing when ready.
-async fn reasons(app: &App, now: Millis) -> Vec<Reason> {
-    let mut reasons = app.health.reasons(now);
-    reasons.retain(|reason| reason.chain_id.is_none());
-    let chains = app.engine.settings().chains.iter();
-    reasons.extend(chains.flat_map(|chain| blindness(app, chain, now)));
-    if !app.probe.database_answers(app, now).await {
-        reasons.push(Reason {
-            check: "database",
-            chain_id: None,
-            detail: "the database does not answer".to_owned(),
-        });
-    }
-    reasons
+async fn readiness(app: &App, now: Millis) -> Readiness {
+    let database = app.probe.ask(app, now).await;
+    app.health.readiness(now, database)
 }
 
-fn status(reasons: &[Reason]) -> StatusCode {
-    if reasons.is_empty() {
+fn status(readiness: &Readiness) -> StatusCode {
+    if readiness.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -175,16 +141,12 @@ pub(super) async fn livez() -> Json<LiveView> {
     )
 )]
 pub(super) async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<ReadyView>) {
-    let reasons = reasons(&app, app.now()).await;
-    let ready = reasons.is_empty();
-    let status_word = if ready { "ready" } else { "not_ready" };
-    (
-        status(&reasons),
-        Json(ReadyView {
-            status: status_word,
-            reasons,
-        }),
-    )
+    let readiness = readiness(&app, app.now()).await;
+    let view = ReadyView {
+        status: if readiness.ready { "ready" } else { "not_ready" },
+        reasons: readiness.reasons.clone(),
+    };
+    (status(&readiness), Json(view))
 }
 
 /// Both, in detail
@@ -199,28 +161,29 @@ pub(super) async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Ready
 )]
 pub(super) async fn healthz(State(app): State<Shared>) -> (StatusCode, Json<HealthView>) {
     let now = app.now();
-    let reasons = reasons(&app, now).await;
-    let code = status(&reasons);
+    let readiness = readiness(&app, now).await;
+    let code = status(&readiness);
     let view = HealthView {
         alive: true,
-        ready: reasons.is_empty(),
-        reasons,
-        chains: chains(&app),
+        ready: readiness.ready,
+        reasons: readiness.reasons,
+        chains: chains(&app, now),
         version: env!("CARGO_PKG_VERSION"),
         as_of: rfc3339(now),
     };
     (code, Json(view))
 }
 
-fn chains(app: &App) -> Vec<ChainHealthView> {
-    let view = |chain: &config::Chain| {
-        let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
+fn chains(app: &App, now: Millis) -> Vec<ChainHealthView> {
+    let view = |chain: &crate::config::Chain| {
+        let health = app.health.chain(chain.id).unwrap_or_default();
+        let age_s = |at: Millis| now.saturating_sub(at).max(0) / 1000;
         ChainHealthView {
             chain_id: chain.id.0,
             name: chain.name.clone(),
-            head: heights.head,
-            read: heights.read.map(|block| block.number),
-            settled: heights.settled.map(|block| block.number),
+            header_age_seconds: health.last_header_at_ms.map(age_s),
+            behind: health.behind,
+            problem: health.problem,
         }
     };
     app.engine.settings().chains.iter().map(view).collect()

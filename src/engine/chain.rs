@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use serde_json::json;
 
-use super::answers::Change;
+use super::answers::{ChainState, Change};
 use super::holdings::Moves;
 use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
@@ -84,6 +84,10 @@ impl Command for OpenChain {
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
         let row = row.ok_or(EngineError::NotFound("chain"))?;
         let headers = store::headers(work.tx.conn(), self.chain).await?;
+        // Another instance may have led it since ours was loaded, and every step adds to what is in memory.
+        let mut state = ChainState::load(work.tx.conn(), self.chain).await?;
+        state.heights.head = self.head;
+        work.publish(Change::ChainLoaded(self.chain, Box::new(state)));
         Ok(OpenedChain { fence, row, headers })
     }
 }
@@ -122,14 +126,8 @@ impl Command for ResetChain {
         for tenant in tenants {
             settle::refold_crypto(work, &tenant).await?;
         }
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        work.publish(Change::ChainReset(self.chain));
-        work.publish(Change::Chain {
-            chain: self.chain,
-            heights: None,
-            balances: Vec::new(),
-            watches,
-        });
+        let state = ChainState::load(work.tx.conn(), self.chain).await?;
+        work.publish(Change::ChainLoaded(self.chain, Box::new(state)));
         Ok(())
     }
 }

@@ -411,7 +411,13 @@ impl FoldHistory {
             .ok_or_else(not_linked)?;
         let kept = store::header_at(work.tx.conn(), self.chain, last.number).await?;
         if kept.is_some_and(|kept| kept.block != last) {
-            return Err(not_linked());
+            // Above what is settled a reorg may be under way; below it, this was never our chain.
+            let answer = work.engine.answers.chain(self.chain);
+            let settled = answer.and_then(|answer| answer.heights.settled);
+            return Err(match settled {
+                Some(settled) if last.number <= settled.number => EngineError::ForeignHistory(self.contract),
+                _ => not_linked(),
+            });
         }
         let reaches_live = last.number + 1 == live_from;
         if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {

@@ -113,9 +113,6 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
     let Some(tenant) = subject_of(work, snapshot).await? else {
         return Ok("attention: orphan: neither its metadata nor its customer names a tenant".to_owned());
     };
-    if let Some(customer) = &snapshot.customer {
-        work.tx.put_customer(Provider::Stripe, customer, &tenant).await?;
-    }
     let previous = store::source(work.tx.conn(), Provider::Stripe, &snapshot.id).await?;
     let seen = Seen {
         at: event.created,
@@ -129,7 +126,11 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
             .and_then(|key| catalogue.plan_for_stripe_price(key));
         catalogue.plan_for_stripe_price(&price.id).or(by_key)
     };
-    match stripe::to_source(snapshot, seen, &tenant, previous.as_ref(), plan_of) {
+    let source = stripe::to_source(snapshot, seen, &tenant, previous.as_ref(), plan_of);
+    if let (Some(customer), false) = (&snapshot.customer, source == Err(NoSource::Stale)) {
+        work.tx.put_customer(Provider::Stripe, customer, &tenant).await?;
+    }
+    match source {
         Ok(source) => {
             let attention = source.attention.clone();
             put_source(work, source).await?;

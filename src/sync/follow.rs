@@ -161,7 +161,7 @@ impl ChainTask {
             metrics::CHAIN_SETTLED,
             self.heights.settled.map(|settled| settled.number),
         );
-        self.report_behind();
+        self.report(None);
         Ok(())
     }
 

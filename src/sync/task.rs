@@ -17,7 +17,7 @@ use crate::chain::{
 use crate::config;
 use crate::domain::{ChainId, Header, Heights};
 use crate::engine::{ActivateWatches, Engine, EngineError};
-use crate::health::Health;
+use crate::health::{ChainHealth, Health};
 use crate::ledger;
 use crate::metrics;
 use crate::retry::Backoff;
@@ -101,6 +101,7 @@ pub struct ChainTask {
     pub(super) engine: Engine,
     pub(super) reader: ChainReader,
     health: Health,
+    status: ChainHealth,
     pub(super) window: Window,
     pub(super) heights: Heights,
     pub(super) fence: i64,
@@ -139,6 +140,7 @@ impl ChainTask {
             engine,
             reader,
             health,
+            status: ChainHealth::default(),
             filter,
         };
         let outcome = tokio::select! {
@@ -318,24 +320,20 @@ impl ChainTask {
     pub(super) fn saw(&mut self, header: &Header) {
         self.heights.head = self.heights.head.max(header.number);
         self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
-        // A block from the future would keep us ready for as long as it is ahead.
-        let time_ms = header.time_ms().min(self.engine.clock().now_ms());
-        self.health.saw_header(self.settings.id, time_ms);
-        self.report_behind();
+        // A block from the future would keep us ready for as long as it is ahead; one of the past is as old as it says.
+        let at = header.time_ms().min(self.engine.clock().now_ms());
+        self.status.last_header_at_ms = self.status.last_header_at_ms.max(Some(at));
+        self.report(self.status.problem);
     }
 
-    pub(super) fn report_behind(&self) {
+    pub(super) fn report(&mut self, problem: Option<&'static str>) {
         let unread_from = self
             .heights
             .read
             .map_or(self.start_number, |read| read.number + 1);
-        let behind = (self.heights.head + 1).saturating_sub(unread_from);
-        self.health.set_behind(self.settings.id, behind);
-    }
-
-    fn report(&self, problem: Option<&'static str>) {
-        self.health
-            .set_problem(self.settings.id, problem.map(str::to_owned));
+        self.status.behind = (self.heights.head + 1).saturating_sub(unread_from);
+        self.status.problem = problem;
+        self.health.set_chain(self.settings.id, self.status);
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {

@@ -34,8 +34,14 @@ async fn the_description_is_public_and_says_what_each_route_needs() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     assert_eq!(answer.header("content-type"), "application/json");
     let paths = document["paths"].as_object().unwrap();
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id), "{method} {path} shares its id");
+            let responses = operation["responses"].as_object().unwrap();
+            let described = |response: &Value| response["description"].is_string();
+            assert!(responses.values().all(described), "{method} {path}");
             let is_open = operation["security"].is_null();
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
             assert_eq!(
@@ -50,7 +56,7 @@ async fn the_description_is_public_and_says_what_each_route_needs() {
             assert_eq!(refused, !is_open, "{path}");
         }
     }
-    assert_eq!(paths.len(), 19);
+    assert_eq!(paths.len(), 20);
     let text = answer.text.as_str();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for reference in text.split("#/components/schemas/").skip(1) {

@@ -71,91 +71,141 @@ async fn both_published_shapes_become_a_tree_of_one_leaf() {
     assert_eq!(made.body["action"], json!({"type": "grant_access"}));
 }
 
+#[track_caller]
+fn assert_refused_at(answer: &Answer, (body, status, field): (&Value, u16, &str)) {
+    assert_eq!(answer.body["field"], field, "{body} {}", answer.text);
+    answer.refused_field(status, field);
+}
+
+#[tokio::test]
+async fn a_wrong_leaf_is_refused_at_its_place_in_the_tree() {
+    let api = Api::open().await;
+    let badly_checksummed = NFT.to_string().to_lowercase().replace("0x3c", "0x3C");
+    for (field, value, place) in [
+        ("contract", json!("0x12"), "rule.of[1].contract"),
+        ("contract", json!(badly_checksummed), "rule.of[1].contract"),
+        (
+            "contract",
+            json!(Address::ZERO.to_string()),
+            "rule.of[1].contract",
+        ),
+        ("atLeast", json!(0), "rule.of[1].atLeast"),
+        ("atLeast", json!(-1), "rule.of[1].atLeast"),
+        ("atLeast", json!(1.5), "rule.of[1].atLeast"),
+        ("atMost", json!(1), "rule.of[1].atMost"),
+        ("type", json!("erc20_balance"), "rule.of[1].type"),
+        ("chainId", json!("atlantis"), "rule.of[1].chainId"),
+        ("chainId", json!(1), "chainId"),
+    ] {
+        let mut wrong = leaf();
+        wrong[field] = value;
+        let body = json!({"name": "x", "rule": {"type": "any", "of": [leaf(), wrong]}});
+        let answer = api.post(GATES, body.clone()).await;
+        assert_refused_at(&answer, (&body, 422, place));
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_gate_is_refused_at_its_field() {
     let api = Api::open().await;
-    let with = |field: &str, value: Value| {
-        let mut rule = leaf();
-        rule[field] = value;
-        json!({"name": "x", "rule": {"type": "any", "of": [leaf(), rule]}})
-    };
-    let flat = |field: &str, value: Value| {
-        let mut gate = json!({"type": "erc721", "contractAddress": NFT.to_string(), "chainId": 31337});
-        gate[field] = value;
-        gate
-    };
-    let network = |field: &str, value: Value| {
-        let mut gate = json!({"tokenType": "erc721", "contractAddress": NFT.to_string(), "network": 31337});
-        gate[field] = value;
-        gate
-    };
-    for (body, field) in [
-        (with("contract", json!("0x12")), "rule.of[1].contract"),
-        (
-            with(
-                "contract",
-                json!(NFT.to_string().to_lowercase().replace("0x3c", "0x3C")),
-            ),
-            "rule.of[1].contract",
-        ),
-        (
-            with("contract", json!(Address::ZERO.to_string())),
-            "rule.of[1].contract",
-        ),
-        (with("atLeast", json!(0)), "rule.of[1].atLeast"),
-        (with("atLeast", json!(-1)), "rule.of[1].atLeast"),
-        (with("atLeast", json!(1.5)), "rule.of[1].atLeast"),
-        (with("atMost", json!(1)), "rule.of[1].atMost"),
-        (with("type", json!("erc20_balance")), "rule.of[1].type"),
-        (with("chainId", json!("atlantis")), "rule.of[1].chainId"),
-        (with("chainId", json!(1)), "chainId"),
-        (json!({"name": "", "rule": leaf()}), "name"),
-        (json!({"name": "a\u{0}b", "rule": leaf()}), "name"),
+    for (body, status, field) in [
+        (json!({"name": "", "rule": leaf()}), 422, "name"),
+        (json!({"name": "a\u{0}b", "rule": leaf()}), 422, "name"),
         (
             json!({"name": "x", "description": "y".repeat(201), "rule": leaf()}),
+            422,
             "description",
         ),
-        (json!({"name": "x", "rule": {"type": "all", "of": []}}), "rule.of"),
+        (
+            json!({"name": "x", "description": "\u{0}", "rule": leaf()}),
+            422,
+            "description",
+        ),
+        (
+            json!({"name": "x", "rule": {"type": "all", "of": []}}),
+            422,
+            "rule.of",
+        ),
         (
             json!({"name": "x", "rule": {"type": "at_least", "k": 2, "of": [leaf()]}}),
+            422,
             "rule.k",
         ),
         (
             json!({"name": "x", "rule": leaf(), "action": {"type": "grant_role", "roleId": ""}}),
+            422,
             "roleId",
         ),
-        (flat("chainId", json!("atlantis")), "chainId"),
-        (flat("contractAddress", json!("0x")), "contractAddress"),
-        (flat("type", json!("erc20")), "type"),
+        (json!({}), 400, "name"),
+        (json!({"name": "x"}), 400, "rule"),
         (
-            flat("condition", json!({"type": "trait_match"})),
-            "condition.type",
+            json!({"name": "x", "rule": leaf(), "nonsense": 1}),
+            400,
+            "nonsense",
         ),
-        (network("network", json!("atlantis")), "network"),
-        (network("tokenType", json!("erc1155")), "tokenType"),
-        (network("minTokenCount", json!(0)), "minTokenCount"),
-        (network("tokenIds", json!(["1"])), "tokenIds"),
-    ] {
-        let answer = api.post(GATES, body.clone()).await;
-        assert_eq!(answer.body["field"], field, "{body} {}", answer.text);
-        answer.refused_field(422, field);
-    }
-    for (body, field) in [
-        (json!({}), "name"),
-        (json!({"name": "x"}), "rule"),
-        (json!({"name": "x", "rule": leaf(), "nonsense": 1}), "nonsense"),
         (
             json!({"name": "x", "rule": leaf(), "action": {"type": "explode"}}),
-            "action",
+            400,
+            "action.type",
         ),
-        (json!({"name": "x", "rule": leaf(), "fromBlock": -1}), "fromBlock"),
-        (flat("nonsense", json!(1)), "nonsense"),
+        (
+            json!({"name": "x", "rule": leaf(), "fromBlock": -1}),
+            400,
+            "fromBlock",
+        ),
     ] {
         let answer = api.post(GATES, body.clone()).await;
-        assert_eq!(answer.body["field"], field, "{body} {}", answer.text);
-        answer.refused(400, "INVALID_FIELD");
+        assert_refused_at(&answer, (&body, status, field));
     }
     assert_eq!(api.get(GATES).await.ok()["gates"], json!([]));
+}
+
+#[tokio::test]
+async fn a_contract_is_watched_from_a_block_that_there_is() {
+    let api = Api::open().await;
+    let from = |block: u64| {
+        let mut gate = tree();
+        gate["fromBlock"] = json!(block);
+        gate
+    };
+    api.post(GATES, from(u64::MAX))
+        .await
+        .refused_field(422, "fromBlock");
+    api.post(GATES, from(2)).await.ok();
+    api.read_blocks().await;
+    api.post(GATES, from(3)).await.ok();
+    api.post(GATES, tree()).await.ok();
+    api.post(GATES, from(1_004)).await.refused_field(422, "fromBlock");
+    assert_eq!(api.get(GATES).await.ok()["gates"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_wrong_field_of_a_published_shape_is_named_in_its_words() {
+    let api = Api::open().await;
+    let flat = json!({"type": "erc721", "contractAddress": NFT.to_string(), "chainId": 31337});
+    let network = json!({"tokenType": "erc721", "contractAddress": NFT.to_string(), "network": 31337});
+    for (shape, field, value, status, place) in [
+        (&flat, "chainId", json!("atlantis"), 422, "chainId"),
+        (&flat, "contractAddress", json!("0x"), 422, "contractAddress"),
+        (&flat, "type", json!("erc20"), 422, "type"),
+        (
+            &flat,
+            "condition",
+            json!({"type": "trait_match"}),
+            422,
+            "condition.type",
+        ),
+        (&flat, "nonsense", json!(1), 400, "nonsense"),
+        (&network, "network", json!("atlantis"), 422, "network"),
+        (&network, "tokenType", json!("erc1155"), 422, "tokenType"),
+        (&network, "minTokenCount", json!(0), 422, "minTokenCount"),
+        (&network, "tokenIds", json!(["1"]), 422, "tokenIds"),
+    ] {
+        let mut body = shape.clone();
+        body[field] = value;
+        let answer = api.post(GATES, body.clone()).await;
+        assert_refused_at(&answer, (&body, status, place));
+    }
 }
 
 #[tokio::test]

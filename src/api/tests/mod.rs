@@ -26,7 +26,7 @@ use crate::domain::{
     Amount, BlockRef, ChainId, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER, Token,
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
-use crate::health::Health;
+use crate::health::{ChainHealth, Health};
 use crate::store::Store;
 
 /// 2025-10-09T08:53:20Z.
@@ -39,6 +39,13 @@ const ALICE: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 /// The chain that sells, and whose endpoint's URLs nobody may see.
 const ANVIL: ChainId = ChainId(31337);
 const URL_SECRET: &str = "hunter2";
+
+/// What the chain's task says once it has read the blocks.
+const READ: ChainHealth = ChainHealth {
+    last_header_at_ms: Some(NOW),
+    behind: 0,
+    problem: None,
+};
 
 struct Api {
     router: Router,
@@ -177,18 +184,19 @@ impl Api {
             chains: config.chains.clone(),
             payments: config.payments.clone(),
             wallets: config.wallets.clone(),
-            webhooks: Vec::new(),
+            webhooks: vec!["chat".to_owned()],
         };
         let store = Store::open(&config.store).await.unwrap();
         let engine = Engine::open(store, settings, catalogue, clock.clone())
             .await
             .unwrap();
         let health = Health::default();
-        for chain in &config.chains {
-            health.expect_chain(chain.id, chain.block_time);
-        }
+        let served = super::Settings {
+            server: config.server,
+            stripe: config.stripe,
+        };
         let mut api = Self {
-            router: super::router(engine.clone(), &config, health.clone()),
+            router: super::router(engine.clone(), served, health.clone()),
             engine,
             clock,
             health,
@@ -281,7 +289,7 @@ impl Api {
             blocks: (1..=3).map(block).collect(),
         };
         self.engine.execute(advance).await.unwrap();
-        self.health.saw_header(ANVIL, NOW);
+        self.health.set_chain(ANVIL, READ);
     }
 }
 

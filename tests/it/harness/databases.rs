@@ -1,5 +1,7 @@
 //! One test body on both databases: `on_both!` makes a test of each for every function that is named.
 
+use std::path::Path;
+
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tollgate::config::StoreSettings;
@@ -14,9 +16,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// A file of its own.
+    /// A file of its own; in memory where the system has a place for it, because each commit waits for the disk.
     pub fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() {
+            tempfile::tempdir_in(memory).unwrap()
+        } else {
+            tempfile::tempdir().unwrap()
+        };
         let url = format!("sqlite://{}/t.sqlite", directory.path().display());
         Self {
             settings: settings(url),

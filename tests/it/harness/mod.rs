@@ -11,6 +11,7 @@ pub mod fake_webhook;
 mod guard;
 pub mod holders;
 pub mod postgres;
+pub mod random;
 pub mod wallets;
 pub mod world;
 

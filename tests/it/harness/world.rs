@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, U256, address};
+use alloy::primitives::{Address, B256, address};
 use serde_json::json;
 use tollgate::billing::{Catalogue, Check};
 use tollgate::clock::Clock;
@@ -109,10 +109,6 @@ pub fn origin() -> Origin {
 
 pub fn tenant(name: &str) -> TenantId {
     name.parse().unwrap()
-}
-
-pub fn usdc(base_units: u64) -> U256 {
-    U256::from(base_units)
 }
 
 impl World {
