@@ -231,6 +231,7 @@ create table outbox (
     body text not null,
     created_at bigint not null
 );
+create index outbox_by_resource on outbox (resource, sequence);
 
 create table delivery (
     endpoint text not null,
@@ -242,7 +243,7 @@ create table delivery (
     last_status bigint,
     primary key (endpoint, outbox_id)
 );
-create index delivery_due on delivery (state, next_at);
+create index delivery_due on delivery (endpoint, state, next_at);
 create index delivery_by_resource on delivery (endpoint, resource, state, outbox_id);
 
 create table audit (

@@ -200,6 +200,27 @@ impl Answers {
         })
     }
 
+    /// Replaces everything by what is stored.
+    pub(super) async fn reload(&self, store: &Store) -> Result<(), StoreError> {
+        let chains: Vec<ChainId> = self.chains.keys().copied().collect();
+        let loaded = Self::load(store, &chains).await?;
+        for (chain, state) in loaded.chains {
+            if let Some(lock) = self.chains.get(&chain) {
+                *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        *write(&self.tenants) = loaded
+            .tenants
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *write(&self.wallets) = loaded
+            .wallets
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *write(&self.gates) = loaded.gates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(())
+    }
+
     pub(super) fn apply(&self, change: Change) {
         match change {
             Change::Chain {

@@ -2,6 +2,7 @@
 //! where there was a reorg, forward over proven blocks, and what the finality policy then covers takes effect.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use alloy::primitives::B256;
 use serde_json::json;
@@ -273,10 +274,8 @@ impl Step<'_> {
             (Some(before), Some(after.clone())),
         )
         .await?;
-        let sequence = i64::try_from(read).unwrap_or(i64::MAX);
         let data = json!({"chainId": chain, "ancestor": ancestor, "depth": depth});
-        work.owe("chain.reorged", format!("chain:{chain}"), sequence, data)
-            .await
+        work.owe("chain.reorged", format!("chain:{chain}"), data).await
     }
 
     /// Stores one block's facts. Nothing of them counts yet. `last` is the number of the step's last block: what is kept is
@@ -338,7 +337,7 @@ impl Step<'_> {
                 self.touched.insert(charge.clone());
             } else {
                 let resource = format!("payment:{}", subject(&key));
-                work.owe("payment.unmatched", resource, 1, evidence(&payment))
+                work.owe("payment.unmatched", resource, evidence(&payment))
                     .await?;
             }
         }
@@ -379,6 +378,10 @@ impl Step<'_> {
                 (None, Some(evidence(&payment))),
             )
             .await?;
+            let lag_ms = work.now.saturating_sub(payment.block_time_ms).max(0);
+            let lag = Duration::from_millis(u64::try_from(lag_ms).unwrap_or_default());
+            ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => self.chain.name.clone())
+                .record(lag);
             ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => self.chain.name.clone())
                 .increment(1);
             self.touched

@@ -21,7 +21,7 @@ use crate::store;
 const AMOUNT_TRIES: u32 = 32;
 
 /// A charge matches payments from this much before it was made: a block's clock may be behind ours.
-const CLOCK_SKEW_MS: i64 = 60_000;
+pub(super) const CLOCK_SKEW_MS: i64 = 60_000;
 
 /// After its grace an amount rests this much longer, so that a payment that settles late cannot meet the next charge.
 const REST_MS: i64 = 60 * 60 * 1000;
@@ -223,7 +223,7 @@ impl CreateCharge {
         let view = json!(ChargeView::new(work.engine, &charge, &[], None));
         work.audit("charge.create", resource.clone(), (None, Some(view.clone())))
             .await?;
-        work.owe("charge.created", resource, 1, json!({"charge": view}))
+        work.owe("charge.created", resource, json!({"charge": view}))
             .await?;
         Ok(charge)
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, U256};
+use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
@@ -281,25 +282,34 @@ impl Command for RestartHistory {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        work.tx.restart_watch(self.chain, self.contract).await?;
-        work.audit(
-            "watch.restart",
-            format!("{}:{}", self.chain.caip2(), self.contract),
-            (None, None),
-        )
-        .await?;
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
-        work.publish(Change::WatchRestarted(
-            self.chain,
-            watch.ok_or(EngineError::NotFound("watch"))?,
-        ));
-        work.published.watches_changed = true;
-        Ok(())
+        let watch = Moves::load(work, self.chain).watches.get(&self.contract).copied();
+        let watch = watch.ok_or(EngineError::NotFound("watch"))?;
+        restart_watch(work, self.chain, self.contract, watch.from_number).await
     }
 }
 
-/// Folds a stretch of one contract's history, all of it settled.
+/// Forgets what was folded of a contract, and reads its history from `from` on.
+pub(super) async fn restart_watch(
+    work: &mut Work<'_>,
+    chain: ChainId,
+    contract: Address,
+    from: u64,
+) -> Result<(), EngineError> {
+    work.tx.restart_watch(chain, contract, from).await?;
+    let subject = format!("{}:{contract}", chain.caip2());
+    work.audit("watch.restart", subject, (None, Some(json!({"from": from}))))
+        .await?;
+    let watches = store::watches(work.tx.conn(), chain).await?;
+    let watch = watches.into_iter().find(|watch| watch.contract == contract);
+    work.publish(Change::WatchRestarted(
+        chain,
+        watch.ok_or(EngineError::NotFound("watch"))?,
+    ));
+    work.published.watches_changed = true;
+    Ok(())
+}
+
+/// Folds a stretch of one contract's history.
 #[derive(Debug, Clone)]
 pub struct FoldHistory {
     /// The chain.
@@ -341,19 +351,23 @@ impl Command for FoldHistory {
             .answers
             .chain(self.chain)
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
-        let settled = answer.heights.settled.ok_or(EngineError::NotLinked(self.chain))?;
-        let last = self.check(&watch, settled)?;
+        let last = self.check(work, &watch).await?;
+        let settled = answer.heights.settled.map(|settled| settled.number);
         // A reorg may go back to the lowest header that is still kept.
         let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
         let read = answer.heights.read.map_or(0, |read| read.number);
         let floor = read.saturating_sub(depth);
         let mut kept = Vec::new();
         for block in &self.blocks {
+            let number = block.header.number;
             let ours = |transfer: &Transfer| transfer.contract == self.contract;
             for transfer in block.logs.iter().filter_map(ledger::transfer).filter(ours) {
-                let movement = movement_of(&transfer, block.header.number);
-                moves.apply(&movement);
-                if block.header.number > floor {
+                let movement = movement_of(&transfer, number);
+                // What is not settled is folded when it settles, like any other movement that is kept.
+                if settled.is_some_and(|settled| number <= settled) {
+                    moves.apply(&movement);
+                }
+                if number > floor {
                     kept.push(movement);
                 }
             }
@@ -377,24 +391,35 @@ impl Command for FoldHistory {
 }
 
 impl FoldHistory {
-    /// The stretch begins where history stands, is linked, settled, and below the live blocks. Returns its last block.
-    fn check(&self, watch: &Watch, settled: BlockRef) -> Result<BlockRef, EngineError> {
-        let not_linked = EngineError::NotLinked(self.chain);
+    /// The stretch begins where history stands, is linked, and lies below the live blocks; where it comes among the kept
+    /// headers it is of the chain that we read. Returns its last block.
+    async fn check(&self, work: &mut Work<'_>, watch: &Watch) -> Result<BlockRef, EngineError> {
+        let not_linked = || EngineError::NotLinked(self.chain);
         let mut parent: Option<B256> = watch.next_parent;
         let mut last = None;
         for (number, ProvenBlock { header, .. }) in (watch.next_number..).zip(&self.blocks) {
             if header.number != number || parent.is_some_and(|parent| parent != header.parent_hash) {
-                return Err(not_linked);
+                return Err(not_linked());
             }
             parent = Some(header.hash);
             last = Some(header.block());
         }
-        let bound = watch
+        let last = last.ok_or_else(not_linked)?;
+        let live_from = watch
             .live_from
-            .map_or(0, |live_from| live_from.saturating_sub(1))
-            .min(settled.number);
-        let last = last.filter(|last| last.number <= bound).ok_or(not_linked)?;
-        let reaches_live = watch.live_from == Some(last.number + 1);
+            .filter(|live_from| last.number < *live_from)
+            .ok_or_else(not_linked)?;
+        let kept = store::header_at(work.tx.conn(), self.chain, last.number).await?;
+        if kept.is_some_and(|kept| kept.block != last) {
+            // Above what is settled a reorg may be under way; below it, this was never our chain.
+            let answer = work.engine.answers.chain(self.chain);
+            let settled = answer.and_then(|answer| answer.heights.settled);
+            return Err(match settled {
+                Some(settled) if last.number <= settled.number => EngineError::ForeignHistory(self.contract),
+                _ => not_linked(),
+            });
+        }
+        let reaches_live = last.number + 1 == live_from;
         if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {
             return Err(EngineError::ForeignHistory(self.contract));
         }

@@ -10,6 +10,9 @@ use crate::metrics;
 use crate::store::{self, InboxKey};
 use crate::stripe::{self, NoSource, Payload, PriceRef, Seen, StripeEvent, SubscriptionSnapshot};
 
+/// Tries of one event, a second apart at the least, until it is left to a person.
+const MAX_TRIES: i64 = 1_000;
+
 /// Events that are looked for at once.
 const BATCH: i64 = 100;
 
@@ -90,8 +93,15 @@ impl Command for ApplyInbox {
 }
 
 async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String, EngineError> {
-    let Payload::Subscription(_, snapshot) = &event.payload else {
-        return Ok("stored: its type changes nothing".to_owned());
+    if event.account.is_some() {
+        return Ok("attention: it is of a connected account, and none is served here".to_owned());
+    }
+    let snapshot = match &event.payload {
+        Payload::Subscription(_, snapshot) => snapshot,
+        Payload::Thin(_) => {
+            return Ok("attention: a thin event needs its object fetched; send snapshots".to_owned());
+        }
+        Payload::Other(_) => return Ok("stored: its type changes nothing".to_owned()),
     };
     if snapshot
         .subject
@@ -177,12 +187,19 @@ impl Command for GiveUpInbox {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
         work.tx.fail_inbox(&self.key, &self.problem).await?;
-        work.audit(
-            "inbox.fail",
-            format!("event:{}", self.key.event_id),
-            (None, Some(json!(self.problem))),
-        )
-        .await
+        let event = store::inbox_event(work.tx.conn(), &self.key).await?;
+        if event.is_some_and(|event| event.attempts >= MAX_TRIES) {
+            let (now, outcome) = (work.now, format!("attention: given up: {}", self.problem));
+            work.tx.finish_inbox(&self.key, &outcome, now).await?;
+            work.audit(
+                "inbox.give_up",
+                format!("event:{}", self.key.event_id),
+                (None, Some(json!(outcome))),
+            )
+            .await?;
+            ::metrics::counter!(metrics::INBOX_ATTENTION_TOTAL).increment(1);
+        }
+        Ok(())
     }
 }
 

@@ -78,8 +78,8 @@ pub async fn open_charge_for(
     row.as_ref().map(charge_from).transpose()
 }
 
-/// The charges of a tenant that a payment with `token` may still settle, of one user or of none in particular. At most
-/// three: two are too many for any rule.
+/// The charges of a tenant, made up to `made_by`, that a payment at `at` may still settle, of one user or of none in
+/// particular. At most three: two are too many for any rule.
 ///
 /// # Errors
 /// The database fails.
@@ -88,11 +88,12 @@ pub async fn open_charges_of_tenant(
     tenant: &TenantId,
     user: &UserId,
     (chain, token, treasury): (ChainId, Address, Address),
-    at: Millis,
+    (at, made_by): (Millis, Millis),
 ) -> Result<Vec<ChargeId>, StoreError> {
     let rows = sqlx::query(
         "select id from charge where tenant = $1 and state in ('open', 'confirming', 'expired') and chain = $2 \
-         and token = $3 and treasury = $4 and grace_until >= $5 and coalesce(user_id, $6) = $6 order by id limit 3",
+         and token = $3 and treasury = $4 and created_at <= $7 and grace_until >= $5 \
+         and coalesce(user_id, $6) = $6 order by id limit 3",
     )
     .bind(tenant.as_str())
     .bind(int(chain.0))
@@ -100,6 +101,7 @@ pub async fn open_charges_of_tenant(
     .bind(treasury.to_vec())
     .bind(at)
     .bind(user.as_str())
+    .bind(made_by)
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| row.parsed("id", "a charge id")).collect()

@@ -244,23 +244,32 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets everything that was folded of a contract, so that its history is read again.
+    /// Forgets everything that was folded of a contract, so that its history is read again from `from_number` on.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn restart_watch(&mut self, chain: ChainId, contract: Address) -> Result<(), StoreError> {
+    pub async fn restart_watch(
+        &mut self,
+        chain: ChainId,
+        contract: Address,
+        from_number: u64,
+    ) -> Result<(), StoreError> {
         for statement in [
             "delete from balance where chain = $1 and contract = $2",
             "delete from movement where chain = $1 and contract = $2",
-            "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
-             where chain = $1 and contract = $2",
         ] {
-            sqlx::query(statement)
-                .bind(int(chain.0))
-                .bind(contract.to_vec())
-                .execute(self.conn())
-                .await?;
+            let query = sqlx::query(statement).bind(int(chain.0)).bind(contract.to_vec());
+            query.execute(self.conn()).await?;
         }
+        sqlx::query(
+            "update watch set from_number = $1, next_number = $1, next_parent = null, live_from = null, \
+             live_parent = null where chain = $2 and contract = $3",
+        )
+        .bind(int(from_number))
+        .bind(int(chain.0))
+        .bind(contract.to_vec())
+        .execute(self.conn())
+        .await?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub use charge::{
 };
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
-pub use outbox::{Audit, Delivery, Event, due_deliveries, oldest_due_delivery};
+pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
 pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
@@ -69,6 +69,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A word for logs. The database's own text stays here: it may hold SQL or an address.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UnknownDatabase => "database_unknown",
+            Self::Corrupt { .. } => "database_corrupt",
+            Self::Migration(_) => "database_migration",
+            Self::Database(sqlx::Error::PoolTimedOut) => "database_busy",
+            Self::Database(sqlx::Error::PoolClosed) => "database_closed",
+            Self::Database(sqlx::Error::Io(_) | sqlx::Error::Tls(_)) => "database_unreachable",
+            Self::Database(_) => "database_refused",
+        }
+    }
+
     /// Whether the same transaction may succeed when it is run again: it lost a race, and nothing of it was kept.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

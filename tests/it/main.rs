@@ -5,6 +5,8 @@ mod engine;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tidy;

@@ -19,7 +19,7 @@ on_both!(
     old_headers_are_forgotten_whatever_the_size_of_the_steps,
     the_tip_is_kept_however_far_below_the_head_it_is,
     history_of_another_chain_is_refused_and_read_again,
-    history_that_is_not_linked_or_not_settled_is_refused,
+    history_that_is_not_linked_or_not_below_the_live_blocks_is_refused,
     a_contract_that_moves_what_nobody_had_is_unknown,
 );
 
@@ -226,7 +226,8 @@ async fn the_tip_is_kept_however_far_below_the_head_it_is(database: Database) {
 async fn history_of_another_chain_is_refused_and_read_again(database: Database) {
     let mut world = World::open(database).await;
     world.mine(&[mint(1, ALICE)]).await;
-    world.mine_empty(5).await;
+    // More than the window keeps.
+    world.mine_empty(400).await;
     world.watch(MEMBERS).await;
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine_empty(3).await;
@@ -238,12 +239,9 @@ async fn history_of_another_chain_is_refused_and_read_again(database: Database) 
     while foreign.next_number() <= last {
         foreign.mine(0, &[]);
     }
-    world.fold(MEMBERS, foreign.between(1, last - 1)).await.unwrap();
+    world.fold(MEMBERS, foreign.between(1, 50)).await.unwrap();
     let before = world.footprint().await;
-    let refused = world
-        .fold(MEMBERS, foreign.between(last, last))
-        .await
-        .unwrap_err();
+    let refused = world.fold(MEMBERS, foreign.between(51, last)).await.unwrap_err();
     assert!(
         matches!(refused, EngineError::ForeignHistory(MEMBERS)),
         "{refused:?}"
@@ -261,9 +259,10 @@ async fn history_of_another_chain_is_refused_and_read_again(database: Database) 
     world.assert_reload_is_identity().await;
 }
 
-async fn history_that_is_not_linked_or_not_settled_is_refused(database: Database) {
+async fn history_that_is_not_linked_or_not_below_the_live_blocks_is_refused(database: Database) {
     let mut world = World::open(database).await;
     world.mine_empty(6).await;
+    world.build(&[]);
     world.watch(MEMBERS).await;
     let stretch = |from, to| world.blocks.between(from, to);
     let refused = world.fold(MEMBERS, stretch(1, 2)).await;
@@ -279,7 +278,7 @@ async fn history_that_is_not_linked_or_not_settled_is_refused(database: Database
     for (blocks, problem) in [
         (stretch(2, 3), "folded already"),
         (stretch(4, 4), "a gap"),
-        (stretch(3, 5), "above what is settled"),
+        (stretch(3, 7), "where the blocks bring it"),
         (stretch(3, 2), "nothing"),
         (another.between(3, 3), "of another parent"),
     ] {

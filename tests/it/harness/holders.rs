@@ -107,12 +107,11 @@ impl World {
     /// The last block of a contract's past that could be folded now, if any.
     pub fn foldable(&self, contract: Address) -> Option<u64> {
         let watch = self.watch_of(contract);
-        let settled = self.engine.chain(CHAIN).unwrap().heights.settled?.number;
-        let last = watch.live_from?.checked_sub(1)?.min(settled);
+        let last = watch.live_from?.checked_sub(1)?;
         (watch.next_number <= last).then_some(last)
     }
 
-    /// Folds all of a contract's past that is settled.
+    /// Folds all of a contract's past, what is not settled too.
     pub async fn fold_all(&self, contract: Address) {
         if let Some(last) = self.foldable(contract) {
             let blocks = self.blocks.between(self.watch_of(contract).next_number, last);
