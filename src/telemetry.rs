@@ -4,7 +4,7 @@
 //! clean. It must not decide what is logged; and a panic's message is kept only where it is a literal, as a formatted one
 //! may hold a value that must not be logged.
 
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
@@ -31,7 +31,7 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
         .map_err(|_| TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(is_colourful())
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let set = if json {
         builder.json().flatten_event(true).finish().try_init()
@@ -43,12 +43,6 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
         tracing::error!(at = %location(info), said = literal(info), "panic");
     }));
     Ok(())
-}
-
-/// Colours are for terminals, and for those who want them (<https://no-color.org>).
-fn is_colourful() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !unwanted
 }
 
 fn location(info: &PanicHookInfo<'_>) -> String {
