@@ -126,7 +126,11 @@ async fn the_charges_that_a_wallet_may_pay_are_found(database: Database) {
     drop(conn);
     insert(&store, &[charge("f"), charge("g"), charge("h")]).await;
     let mut conn = store.read().await.unwrap();
-    assert_eq!(find(&mut conn, 0, 100).await.len(), 3, "two are too many for any rule");
+    assert_eq!(
+        find(&mut conn, 0, 100).await.len(),
+        3,
+        "two are too many for any rule"
+    );
 }
 
 async fn an_amount_has_one_charge_at_a_time(database: Database) {
