@@ -109,22 +109,28 @@ async fn the_charges_that_a_wallet_may_pay_are_found(database: Database) {
     elsewhere.terms.treasury = TOKEN;
     insert(&store, &[charge("a-of-all"), of_jo, of_eve, cancelled, elsewhere]).await;
     let mut conn = store.read().await.unwrap();
-    let find = async |conn: &mut sqlx::AnyConnection, at| {
-        let found = store::open_charges_of_tenant(conn, &tenant("acme"), &user("jo"), FULL_PLACE, at).await;
+    let find = async |conn: &mut sqlx::AnyConnection, at, made_by| {
+        let (acme, jo) = (tenant("acme"), user("jo"));
+        let found = store::open_charges_of_tenant(conn, &acme, &jo, FULL_PLACE, (at, made_by)).await;
         let ids = found.unwrap();
         ids.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(find(&mut conn, 0).await, ["a-of-all", "b-of-jo"]);
+    assert_eq!(find(&mut conn, 0, 100).await, ["a-of-all", "b-of-jo"]);
+    assert!(find(&mut conn, 0, 99).await.is_empty(), "made later");
     assert_eq!(
-        find(&mut conn, 2_000).await.len(),
+        find(&mut conn, 2_000, 100).await.len(),
         2,
         "the last instant of its grace"
     );
-    assert!(find(&mut conn, 2_001).await.is_empty());
+    assert!(find(&mut conn, 2_001, 100).await.is_empty());
     drop(conn);
     insert(&store, &[charge("f"), charge("g"), charge("h")]).await;
     let mut conn = store.read().await.unwrap();
-    assert_eq!(find(&mut conn, 0).await.len(), 3, "two are too many for any rule");
+    assert_eq!(
+        find(&mut conn, 0, 100).await.len(),
+        3,
+        "two are too many for any rule"
+    );
 }
 
 async fn an_amount_has_one_charge_at_a_time(database: Database) {

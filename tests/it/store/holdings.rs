@@ -144,18 +144,20 @@ async fn a_restarted_watch_forgets_only_its_own_contract(database: Database) {
             .await
             .unwrap();
     }
-    tx.restart_watch(CHAIN, TOKEN).await.unwrap();
+    tx.restart_watch(CHAIN, TOKEN, 2).await.unwrap();
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let watches = store::watches(&mut conn, CHAIN).await.unwrap();
     assert_eq!(watches[0].live_from, Some(8), "{SECOND} is as it was");
     assert_eq!(
         (
+            watches[1].from_number,
             watches[1].next_number,
             watches[1].next_parent,
-            watches[1].live_from
+            watches[1].live_from,
+            watches[1].live_parent
         ),
-        (3, None, None)
+        (2, 2, None, None, None)
     );
     let balances = store::balances(&mut conn, CHAIN).await.unwrap();
     assert_eq!((balances.len(), balances[0].contract), (1, SECOND));

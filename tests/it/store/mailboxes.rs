@@ -13,6 +13,7 @@ on_both!(
     of_each_resource_only_the_oldest_event_is_due,
     a_delivery_is_over_when_it_is_delivered_or_dead,
     an_event_id_is_owed_once,
+    events_are_numbered_within_their_resource,
     the_record_keeps_what_it_is_given,
 );
 
@@ -152,9 +153,15 @@ async fn of_each_resource_only_the_oldest_event_is_due(database: Database) {
 async fn a_delivery_is_over_when_it_is_delivered_or_dead(database: Database) {
     let (store, _database) = open(database).await;
     let mut conn = store.read().await.unwrap();
-    assert_eq!(store::oldest_due_delivery(&mut conn).await.unwrap(), None);
+    let oldest_for = async |conn: &mut sqlx::AnyConnection, endpoint| {
+        store::oldest_due_delivery(conn, endpoint).await.unwrap()
+    };
+    assert_eq!(oldest_for(&mut conn, "chat").await, None);
     drop(conn);
     let mut tx = begin(&store).await;
+    tx.insert_event(&event("b1", "a"), &endpoints(&["books"]), 5)
+        .await
+        .unwrap();
     for (id, at) in [("a1", 10), ("a2", 20), ("a3", 30)] {
         tx.insert_event(&event(id, "a"), &endpoints(&["chat"]), at)
             .await
@@ -170,7 +177,8 @@ async fn a_delivery_is_over_when_it_is_delivered_or_dead(database: Database) {
         assert_eq!(delivery.event_id, id);
         let mut tx = begin(&store).await;
         tx.update_delivery(&delivery, state, 40, status).await.unwrap();
-        assert_eq!(store::oldest_due_delivery(tx.conn()).await.unwrap(), oldest);
+        assert_eq!(oldest_for(tx.conn(), "chat").await, oldest);
+        assert_eq!(oldest_for(tx.conn(), "books").await, Some(5));
         tx.commit().await.unwrap();
     }
     assert!(due(&store, "chat", 99).await.is_empty());
@@ -190,6 +198,20 @@ async fn an_event_id_is_owed_once(database: Database) {
     assert!(again.unwrap_err().is_retryable());
     drop(tx);
     assert_eq!(due_ids(&store, "chat", 99).await, ["a1"]);
+}
+
+async fn events_are_numbered_within_their_resource(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    for (id, resource, expected) in [("a1", "a", 1), ("b1", "b", 1), ("a2", "a", 2), ("a3", "a", 3)] {
+        let sequence = store::next_sequence(tx.conn(), resource).await.unwrap();
+        assert_eq!(sequence, expected, "{id}");
+        let event = Event {
+            sequence,
+            ..event(id, resource)
+        };
+        tx.insert_event(&event, &[], 10).await.unwrap();
+    }
 }
 
 async fn the_record_keeps_what_it_is_given(database: Database) {

@@ -92,12 +92,12 @@ async fn sources_come_in_one_order_for_one_tenant_and_for_all(database: Database
     let references = |sources: Vec<Source>| -> Vec<String> {
         sources.into_iter().map(|source| source.provider_ref).collect()
     };
-    let of_one = store::sources(&mut conn, Some(&tenant("acme"))).await.unwrap();
-    assert_eq!(references(of_one), ["c", "a", "b"]);
-    let of_all = store::sources(&mut conn, None).await.unwrap();
-    assert_eq!(references(of_all), ["d", "c", "a", "b"]);
-    let of_none = store::sources(&mut conn, Some(&tenant("nobody"))).await;
-    assert!(of_none.unwrap().is_empty());
+    let found = store::sources(&mut conn, Some(&tenant("acme"))).await.unwrap();
+    assert_eq!(references(found), ["c", "a", "b"]);
+    let found = store::sources(&mut conn, None).await.unwrap();
+    assert_eq!(references(found), ["d", "c", "a", "b"]);
+    let found = store::sources(&mut conn, Some(&tenant("nobody"))).await;
+    assert!(found.unwrap().is_empty());
 }
 
 async fn an_entitlement_is_stored_whole_and_found_when_it_is_due(database: Database) {

@@ -116,6 +116,7 @@ async fn a_closed_store_answers_with_an_error(database: Database) {
     store.close().await;
     let refused = store.read().await.map(drop).unwrap_err();
     assert!(!refused.is_retryable(), "{refused}");
+    assert_eq!(refused.kind(), "database_closed");
     assert!(store.begin_write().await.is_err());
 }
 
