@@ -25,6 +25,7 @@ pub async fn print(teller: &Teller, world: &World) -> Outcome<()> {
     });
     let pay = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_sendTransaction", "params": [transaction]});
     let check = json!({"tenantId": TENANT, "feature": "video_calls"});
+    let gate = json!({"tenantId": "acme", "userId": "ada"});
     let (url, key, charge_id) = (&world.api.url, &world.api.key, &charge.id);
     let json = "-H 'content-type: application/json'";
     let authorised = format!("-H 'authorization: Bearer {key}'");
@@ -40,11 +41,14 @@ pub async fn print(teller: &Teller, world: &World) -> Outcome<()> {
     println!("Watch it be confirmed, and see the plan change:");
     println!("  curl -s '{url}/api/billing/crypto/charge/{charge_id}?tenantId={TENANT}' {authorised}");
     println!("  curl -s '{url}/api/billing/subscription?tenantId={TENANT}' {authorised}\n");
+    println!("May ada of acme enter the members' channel? As of which block?");
+    println!("  curl -s '{url}/api/token-gates/verify' {json} {authorised} -d '{gate}'\n");
     println!("What runs, and how it is:");
     println!("  curl -s '{url}/api/admin/chains' {authorised}");
     println!("  curl -s '{url}/readyz'");
     println!("  curl -s '{url}/openapi.json'\n");
-    println!("Metrics, for Prometheus:  {}", world.service.metrics_url);
+    println!("Metrics, for Prometheus:");
+    println!("  curl -s '{}'\n", world.service.metrics_url);
     println!("Ctrl-C to stop.");
     Ok(())
 }

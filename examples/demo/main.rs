@@ -61,6 +61,9 @@ async fn run(arguments: &Arguments, teller: &mut Teller) -> Outcome<ExitCode> {
         _ = terminate.recv() => None,
         _ = hangup.recv() => None,
     };
+    if told.is_none() {
+        teller.title("stopping");
+    }
     if let Some(world) = world {
         world.close().await?;
     }

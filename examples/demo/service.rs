@@ -1,6 +1,6 @@
 //! The shipped binary, run as an operator would run it: a configuration file, a key made by the command, `tollgate run`.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -48,13 +48,15 @@ pub struct Service {
     process: Option<Process>,
     /// The last words of those before.
     past: String,
+    _ports: [Port; 2],
 }
 
 impl Service {
     /// Writes the configuration into a directory, with a database beside it, and makes a key.
     pub fn prepare(directory: &Path, settings: &Settings<'_>, http: Http) -> Outcome<Self> {
         let program = program()?;
-        let (api, metrics) = (free_port(8080)?, free_port(9464)?);
+        let ports = [Port::reserve(8080)?, Port::reserve(9464)?];
+        let [api, metrics] = ports.each_ref().map(|port| port.number);
         std::fs::write(directory.join(CONFIG), configuration(settings, api, metrics))?;
         let mut service = Self {
             url: format!("http://127.0.0.1:{api}"),
@@ -65,6 +67,7 @@ impl Service {
             http,
             process: None,
             past: String::new(),
+            _ports: ports,
         };
         service.key = service.create_key()?;
         Ok(service)
@@ -196,10 +199,23 @@ fn program() -> Outcome<PathBuf> {
     })
 }
 
-/// The first free port from `first` on. Ports that the system gives to outgoing connections lie higher, and one of those
-/// could take the service's own port while it is down.
-fn free_port(first: u16) -> Outcome<u16> {
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let found = (first..first.saturating_add(500)).find(free);
-    found.ok_or_else(|| Failure(format!("no port is free from {first} on")))
+/// A port of the service's, and what holds it while the service is down.
+struct Port {
+    number: u16,
+    /// The UDP port of the same number: a sign to every other demo, which would else take this one between two runs.
+    _sign: UdpSocket,
+}
+
+impl Port {
+    /// The first free one from `first` on. Ports that the system gives to outgoing connections lie higher, and one of
+    /// those could take the service's own port while it is down.
+    fn reserve(first: u16) -> Outcome<Self> {
+        let reserve = |number: u16| {
+            let sign = UdpSocket::bind(("127.0.0.1", number)).ok()?;
+            TcpListener::bind(("127.0.0.1", number)).ok()?;
+            Some(Self { number, _sign: sign })
+        };
+        let found = (first..first.saturating_add(500)).find_map(reserve);
+        found.ok_or_else(|| Failure(format!("no port is free from {first} on")))
+    }
 }
