@@ -307,13 +307,14 @@ impl ChainTask {
     }
 
     fn hear_log(&mut self, log: &StreamedLog) {
-        let block = log.block;
-        let is_read = self.window.tip().is_some_and(|tip| tip.number >= block.number);
-        if log.removed || is_read {
+        if log.removed {
             return;
         }
+        let block = log.block;
         self.streamed.saw(block.number, block.hash, log.entry.log_index);
-        sight(&self.engine, self.settings.id, log);
+        if self.window.tip().is_none_or(|tip| tip.number < block.number) {
+            sight(&self.engine, self.settings.id, log);
+        }
     }
 
     /// A verified header was announced: the head is at least there.
