@@ -188,11 +188,13 @@ impl Command for Advance {
             step.roll_back(work, ancestor).await?;
         }
         self.check_linked(&step)?;
+        let last = self.blocks.last().map_or(0, |block| block.header.number);
         for block in &self.blocks {
-            step.read(work, block, self.head).await?;
+            step.read(work, block, last).await?;
         }
         step.settle(work, &self.blocks).await?;
-        step.finish(work).await
+        step.finish(work, row.heights.read.map_or(0, |read| read.number))
+            .await
     }
 }
 
@@ -275,10 +277,10 @@ impl Step<'_> {
             .await
     }
 
-    /// Stores one block's facts. Nothing of them counts yet.
-    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, head: u64) -> Result<(), EngineError> {
+    /// Stores one block's facts; `last` is the highest block of this step. Nothing of them counts yet.
+    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, last: u64) -> Result<(), EngineError> {
         let number = block.header.number;
-        let kept = number.saturating_add(window(self.chain)) > head;
+        let kept = number.saturating_add(window(self.chain)) > last;
         if kept {
             work.tx.insert_header(self.chain.id, &block.header).await?;
         }
@@ -382,10 +384,10 @@ impl Step<'_> {
         self.moves.settle(work, before, number).await
     }
 
-    async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
+    async fn finish(self, work: &mut Work<'_>, before: u64) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
         let read = self.heights.read.map_or(0, |read| read.number);
-        if read.is_multiple_of(PRUNE_EVERY) {
+        if before / PRUNE_EVERY != read / PRUNE_EVERY {
             work.tx
                 .prune_below(chain, read.saturating_sub(window(self.chain)))
                 .await?;

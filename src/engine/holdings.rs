@@ -299,7 +299,7 @@ impl Command for RestartHistory {
     }
 }
 
-/// Folds a stretch of one contract's history, all of it settled.
+/// Folds a stretch of one contract's history.
 #[derive(Debug, Clone)]
 pub struct FoldHistory {
     /// The chain.
@@ -341,17 +341,21 @@ impl Command for FoldHistory {
             .answers
             .chain(self.chain)
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
-        let settled = answer.heights.settled.ok_or(EngineError::NotLinked(self.chain))?;
-        let last = self.check(&watch, settled)?;
+        let last = self.check(work, &watch).await?;
+        let settled = answer.heights.settled.map(|settled| settled.number);
         let floor = answer.heights.read.map_or(0, |read| read.number);
         let floor = floor.saturating_sub(window(work.engine.chain(self.chain)?));
         let mut kept = Vec::new();
         for block in &self.blocks {
+            let number = block.header.number;
             let ours = |transfer: &Transfer| transfer.contract == self.contract;
             for transfer in block.logs.iter().filter_map(ledger::transfer).filter(ours) {
-                let movement = movement_of(&transfer, block.header.number);
-                moves.apply(&movement);
-                if block.header.number > floor {
+                let movement = movement_of(&transfer, number);
+                // What is not settled is folded when it settles, like any other movement that is kept.
+                if settled.is_some_and(|settled| number <= settled) {
+                    moves.apply(&movement);
+                }
+                if number > floor {
                     kept.push(movement);
                 }
             }
@@ -375,24 +379,29 @@ impl Command for FoldHistory {
 }
 
 impl FoldHistory {
-    /// The stretch begins where history stands, is linked, settled, and below the live blocks. Returns its last block.
-    fn check(&self, watch: &Watch, settled: BlockRef) -> Result<BlockRef, EngineError> {
-        let not_linked = EngineError::NotLinked(self.chain);
+    /// The stretch begins where history stands, is linked, and lies below the live blocks; where it comes among the kept
+    /// headers it is of the chain that we read. Returns its last block.
+    async fn check(&self, work: &mut Work<'_>, watch: &Watch) -> Result<BlockRef, EngineError> {
+        let not_linked = || EngineError::NotLinked(self.chain);
         let mut parent: Option<B256> = watch.next_parent;
         let mut last = None;
         for (number, ProvenBlock { header, .. }) in (watch.next_number..).zip(&self.blocks) {
             if header.number != number || parent.is_some_and(|parent| parent != header.parent_hash) {
-                return Err(not_linked);
+                return Err(not_linked());
             }
             parent = Some(header.hash);
             last = Some(header.block());
         }
-        let bound = watch
+        let last = last.ok_or_else(not_linked)?;
+        let live_from = watch
             .live_from
-            .map_or(0, |live_from| live_from.saturating_sub(1))
-            .min(settled.number);
-        let last = last.filter(|last| last.number <= bound).ok_or(not_linked)?;
-        let reaches_live = watch.live_from == Some(last.number + 1);
+            .filter(|live_from| last.number < *live_from)
+            .ok_or_else(not_linked)?;
+        let kept = store::header_at(work.tx.conn(), self.chain, last.number).await?;
+        if kept.is_some_and(|kept| kept.block != last) {
+            return Err(not_linked());
+        }
+        let reaches_live = last.number + 1 == live_from;
         if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {
             return Err(EngineError::ForeignHistory(self.contract));
         }

@@ -23,7 +23,7 @@ const LOGS_PER_FOLD: usize = 50_000;
 /// Blocks that are folded in one transaction, where they hold few logs.
 const BLOCKS_PER_FOLD: usize = 5_000;
 
-/// How often it is looked whether more has settled.
+/// How often it is looked whether a contract was added.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// The reader of one chain's past.
@@ -72,14 +72,9 @@ impl History {
 
     /// Reads a stretch of the first contract whose past is incomplete; `false` when none has any to read.
     async fn step(&self) -> Result<bool, SyncError> {
-        let settled = self
-            .engine
-            .chain(self.chain)
-            .and_then(|chain| chain.heights.settled);
-        let Some(settled) = settled else { return Ok(false) };
         let watches = self.engine.watches(self.chain);
         let stretch = |watch: &Watch| {
-            let last = watch.live_from?.checked_sub(1)?.min(settled.number);
+            let last = watch.live_from?.checked_sub(1)?;
             (watch.next_number <= last).then_some((*watch, last))
         };
         let Some((watch, last)) = watches.iter().find_map(stretch) else {

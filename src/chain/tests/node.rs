@@ -21,9 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::chain::{LogFilter, TRANSFER};
+use crate::chain::LogFilter;
 use crate::config;
 use crate::domain::ChainId;
+use crate::domain::TRANSFER;
 
 pub const CHAIN: u64 = 31_337;
 pub const TOKEN: Address = Address::repeat_byte(0x11);

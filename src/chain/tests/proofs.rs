@@ -9,7 +9,8 @@ use crate::chain::bloom::BloomMemory;
 use crate::chain::header::first_unlinked;
 use crate::chain::logs::WireLog;
 use crate::chain::proof::{WireReceipt, prove_receipts, sort_into_blocks};
-use crate::chain::{Hit, LogFilter, RawHeader, TRANSFER, Unproven};
+use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
+use crate::domain::TRANSFER;
 use crate::domain::{Header, Level, LogEntry};
 
 /// One block of anvil 1.7.1: receipts of types 0, 1 and 2, one of them failed, six logs, one contract with four topics.

@@ -58,7 +58,7 @@ fn holdings() -> LogFilter {
         &none,
         &none,
         &BTreeSet::from([GATE]),
-        &BTreeSet::from([crate::chain::TRANSFER]),
+        &BTreeSet::from([crate::domain::TRANSFER]),
     )
 }
 

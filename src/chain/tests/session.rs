@@ -182,7 +182,7 @@ async fn a_new_filter_is_subscribed_to_before_the_old_one_is_left() {
         &nothing,
         &nothing,
         &one(gate),
-        &[crate::chain::TRANSFER].into(),
+        &[crate::domain::TRANSFER].into(),
     ));
     let params = line.serve("eth_subscribe", json!("new-logs")).await;
     assert_eq!(params[1]["address"], json!([gate]));

@@ -28,6 +28,7 @@ sol! {
     interface MemberNft {
         function mint(address to, uint256 id) external;
         function ownerOf(uint256 id) external view returns (address);
+        function transferFrom(address from, address to, uint256 id) external;
     }
 }
 

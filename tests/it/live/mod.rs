@@ -1,0 +1,5 @@
+//! A real chain, followed: payments, reorgs, restarts and holdings, with nothing between us and anvil.
+
+mod holdings;
+mod payments;
+mod world;

@@ -1,0 +1,303 @@
+//! The chain task over a real anvil, with the engine on a store of its own.
+
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address, U256};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tollgate::billing::Catalogue;
+use tollgate::clock::Clock;
+use tollgate::config::{self, Chain, Endpoint};
+use tollgate::domain::{
+    Amount, ChainId, Eligibility, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
+};
+use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
+use tollgate::health::Health;
+use tollgate::store::Store;
+use tollgate::sync::ChainTask;
+use tollgate::task::Tasks;
+
+use crate::harness::anvil::{Anvil, TestUsdc};
+use crate::harness::postgres;
+
+pub const CHAIN: ChainId = ChainId(31337);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct World {
+    pub anvil: Anvil,
+    pub usdc: Address,
+    pub owner: Address,
+    pub payer: Address,
+    pub treasury: Address,
+    pub engine: Engine,
+    pub health: Health,
+    settings: Chain,
+    store: config::StoreSettings,
+    tasks: Tasks,
+    _dir: TempDir,
+}
+
+/// Where the state is kept.
+#[derive(Clone, Copy)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+impl World {
+    /// Mines only on request, so that a test decides what each block holds.
+    pub async fn new(on: On, confirmations: u64) -> Self {
+        let anvil = Anvil::start().await;
+        let usdc = anvil.deploy("TestUSDC").await;
+        let accounts = anvil.accounts().await;
+        let (owner, payer, treasury) = (accounts[0], accounts[1], accounts[9]);
+        let amount = U256::from(1_000_000_000_000_u64);
+        anvil
+            .send(owner, usdc, TestUsdc::mintCall { to: payer, amount })
+            .await;
+        // Below every reorg of the tests.
+        anvil.mine(10).await;
+        let dir = tempfile::tempdir().unwrap();
+        let url = match on {
+            On::Sqlite => format!("sqlite://{}", dir.path().join("state.sqlite").display()),
+            On::Postgres => postgres::database(),
+        };
+        let store = config::StoreSettings {
+            url: url.into(),
+            max_connections: 4,
+        };
+        let settings = chain(&anvil, usdc, treasury, confirmations);
+        let (engine, health, tasks) = start(&store, &settings).await;
+        Self {
+            anvil,
+            usdc,
+            owner,
+            payer,
+            treasury,
+            engine,
+            health,
+            settings,
+            store,
+            tasks,
+            _dir: dir,
+        }
+    }
+
+    /// Stops the task and everything in memory, and starts anew from what is stored.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start().await;
+    }
+
+    pub async fn stop(&mut self) {
+        std::mem::take(&mut self.tasks)
+            .shutdown(Duration::from_secs(10))
+            .await;
+        self.engine.close().await;
+    }
+
+    pub async fn start(&mut self) {
+        (self.engine, self.health, self.tasks) = start(&self.store, &self.settings).await;
+    }
+
+    pub async fn charge(&self, tenant: &str) -> ChargeView {
+        let command = CreateCharge {
+            origin: Origin {
+                actor: "test".to_owned(),
+                cause: "test".to_owned(),
+            },
+            tenant: tenant.parse().unwrap(),
+            user: None,
+            plan: "pro".to_owned(),
+            interval: Interval::Month,
+            chain: None,
+            token: None,
+            idempotency: None,
+        };
+        let answer = self.engine.execute(command).await.unwrap().answer;
+        self.view(answer["id"].as_str().unwrap()).await
+    }
+
+    pub async fn view(&self, charge: &str) -> ChargeView {
+        self.engine.charge(&charge.parse().unwrap(), None).await.unwrap()
+    }
+
+    /// Sends exactly what a charge asks for; anvil mines it at once.
+    pub async fn pay(&self, charge: &ChargeView) -> Value {
+        let value: U256 = charge.due.base_units.parse().unwrap();
+        let to = self.treasury;
+        self.anvil
+            .send(self.payer, self.usdc, TestUsdc::transferCall { to, value })
+            .await
+    }
+
+    pub async fn gate(&self, contract: Address) -> GateId {
+        let command = CreateGate {
+            origin: Origin {
+                actor: "test".to_owned(),
+                cause: "test".to_owned(),
+            },
+            tenant: "acme".parse().unwrap(),
+            name: "members".to_owned(),
+            description: None,
+            enabled: true,
+            action: GateAction::GrantAccess,
+            rule: Rule::Erc721Balance {
+                chain_id: CHAIN,
+                contract,
+                at_least: Amount::from(1),
+            },
+            from_block: Some(0),
+            view: |gate, _| json!({"id": gate.id}),
+            idempotency: None,
+        };
+        let answer = self.engine.execute(command).await.unwrap().answer;
+        answer["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn decide(&self, gate: &GateId, wallet: Address) -> GateAnswer {
+        let tenant: TenantId = "acme".parse().unwrap();
+        self.engine
+            .decide(&self.engine.gate(&tenant, gate).unwrap(), &[wallet])
+    }
+
+    pub async fn wait_eligibility(&self, gate: &GateId, wallet: Address, wanted: Eligibility) {
+        self.wait_until("the gate's answer", || {
+            self.decide(gate, wallet).decision.eligibility == wanted
+        })
+        .await;
+    }
+
+    pub async fn wait_state(&self, charge: &ChargeView, wanted: &str) -> ChargeView {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let now = self.view(&charge.id).await;
+            if now.state.as_str() == wanted {
+                return now;
+            }
+            assert!(
+                Instant::now() < end,
+                "{} is {} and not {wanted}: {:?}",
+                charge.id,
+                now.state,
+                self.reasons()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn heights(&self) -> Heights {
+        self.engine.chain(CHAIN).unwrap().heights
+    }
+
+    /// Waits until the chain is read up to the node's head, hash and all.
+    pub async fn wait_read(&self) -> Heights {
+        let latest = self
+            .anvil
+            .rpc("eth_getBlockByNumber", json!(["latest", false]))
+            .await;
+        let hash = latest["hash"].as_str().unwrap().to_owned();
+        let read = || {
+            self.heights()
+                .read
+                .is_some_and(|read| read.hash.to_string() == hash)
+        };
+        self.wait_until("the head to be read", read).await;
+        self.heights()
+    }
+
+    pub async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !condition() {
+            assert!(
+                Instant::now() < end,
+                "waited for {what}: {:?}, {:?}",
+                self.heights(),
+                self.reasons()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let now = self.engine.clock().now_ms();
+        self.health
+            .reasons(now)
+            .into_iter()
+            .map(|reason| reason.detail)
+            .collect()
+    }
+
+    pub fn plan(&self, tenant: &str) -> String {
+        let now = self.engine.clock().now_ms();
+        self.engine
+            .entitlement(&tenant.parse().unwrap(), now)
+            .plan
+            .unwrap()
+            .to_string()
+    }
+}
+
+fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) -> Chain {
+    let token = Token {
+        chain: CHAIN,
+        address: usdc,
+        symbol: "USDC".to_owned(),
+        decimals: 6,
+        dust: Amount::from(1_000),
+    };
+    Chain {
+        name: "anvil".to_owned(),
+        id: CHAIN,
+        block_time: Duration::from_secs(1),
+        poll_interval: Duration::from_millis(200),
+        confirmations,
+        start_block: Some(0),
+        development: true,
+        treasury: Some(treasury),
+        tokens: vec![token],
+        endpoints: vec![Endpoint {
+            name: "anvil".to_owned(),
+            operator: "local".to_owned(),
+            ws: Some(anvil.ws_url().into()),
+            http: Some(anvil.http_url().into()),
+            requests_per_second: 1_000,
+            max_in_flight: 32,
+            request_timeout: Duration::from_secs(5),
+        }],
+        max_log_range: 1_000,
+    }
+}
+
+async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health, Tasks) {
+    tollgate::egress::install_crypto_provider();
+    let settings = Settings {
+        chains: vec![chain.clone()],
+        payments: config::Payments {
+            enabled: true,
+            charge_ttl: Duration::from_mins(30),
+            charge_grace: Duration::from_hours(24),
+            tolerance_basis_points: 100,
+            tolerance_units: "0.05".to_owned(),
+            tolerance_max_basis_points: 500,
+        },
+        wallets: config::Wallets {
+            domain: "localhost".to_owned(),
+            uri: "http://localhost".to_owned(),
+            nonce_ttl: Duration::from_mins(10),
+        },
+        webhooks: vec!["chat".to_owned()],
+    };
+    let store = Store::open(store).await.unwrap();
+    let engine = Engine::open(store, settings, Catalogue::shipped(&[]).unwrap(), Clock::system())
+        .await
+        .unwrap();
+    let health = Health::default();
+    health.expect_chain(chain.id, chain.block_time);
+    let mut tasks = Tasks::default();
+    let (chain, for_task, for_health) = (chain.clone(), engine.clone(), health.clone());
+    tasks.supervise("chain", move |stop| {
+        ChainTask::run(chain.clone(), for_task.clone(), for_health.clone(), stop)
+    });
+    (engine, health, tasks)
+}
