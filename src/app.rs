@@ -75,7 +75,11 @@ pub async fn open_engine(config: &Config, clock: Clock) -> Result<Engine, StartE
         chains: config.chains.clone(),
         payments: config.payments.clone(),
         wallets: config.wallets.clone(),
-        webhooks: config.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+        webhooks: config
+            .webhooks
+            .iter()
+            .map(|webhook| webhook.name.clone())
+            .collect(),
     };
     Ok(Engine::open(store, settings, catalogue, clock).await?)
 }
@@ -107,8 +111,11 @@ impl App {
         let api_listener = listen("server.listen", config.server.listen).await?;
         let metrics_listener = listen("server.metrics_listen", config.server.metrics_listen).await?;
         let api_address = local_address("server.listen", config.server.listen, &api_listener)?;
-        let metrics_address =
-            local_address("server.metrics_listen", config.server.metrics_listen, &metrics_listener)?;
+        let metrics_address = local_address(
+            "server.metrics_listen",
+            config.server.metrics_listen,
+            &metrics_listener,
+        )?;
         let notifiers: Vec<Notifier> = config
             .webhooks
             .iter()
@@ -117,18 +124,29 @@ impl App {
 
         let mut tasks = Tasks::default();
         spawn_metrics(&mut tasks, metrics_listener, recorder);
-        spawn_jobs(&mut tasks, &engine, &health);
+        spawn_jobs(&mut tasks, &engine);
         for (webhook, notifier) in config.webhooks.iter().zip(notifiers) {
-            tasks.supervise(format!("webhook {}", webhook.name), move |stop| notifier.clone().run(stop));
+            tasks.supervise(format!("webhook {}", webhook.name), move |stop| {
+                notifier.clone().run(stop)
+            });
         }
         for chain in &config.chains {
-            health.expect_chain(chain.id, chain.block_time);
+            health.expect_chain(chain.id, &chain.name, chain.block_time);
             spawn_chain(&mut tasks, chain, &engine, &health);
         }
-        let router = api::router(engine.clone(), &config, health);
+        let api = api::Settings {
+            server: config.server.clone(),
+            stripe: config.stripe.clone(),
+        };
+        let router = api::router(engine.clone(), api, health);
         tasks.spawn("api", move |stop| serve(api_listener, router, stop));
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
-        Ok(Self { engine, api_address, metrics_address, tasks })
+        Ok(Self {
+            engine,
+            api_address,
+            metrics_address,
+            tasks,
+        })
     }
 
     /// Where the API listens.
@@ -152,7 +170,10 @@ impl App {
     /// How far a chain is.
     #[must_use]
     pub fn heights(&self, chain: ChainId) -> crate::domain::Heights {
-        self.engine.chain(chain).map(|chain| chain.heights).unwrap_or_default()
+        self.engine
+            .chain(chain)
+            .map(|chain| chain.heights)
+            .unwrap_or_default()
     }
 
     /// Stops everything: the API first, the database last.
@@ -166,7 +187,9 @@ impl App {
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Listen { key, address, error })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen { key, address, error })
 }
 
 fn local_address(
@@ -174,7 +197,9 @@ fn local_address(
     address: SocketAddr,
     listener: &TcpListener,
 ) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Listen { key, address, error })
+    listener
+        .local_addr()
+        .map_err(|error| StartError::Listen { key, address, error })
 }
 
 async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
@@ -187,17 +212,25 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
 fn spawn_metrics(tasks: &mut Tasks, listener: TcpListener, recorder: Recorder) {
     let upkeep = Arc::new(recorder.clone());
     tasks.spawn("metrics upkeep", move |stop| async move {
-        while stop.run_until_cancelled(tokio::time::sleep(metrics::UPKEEP_INTERVAL)).await.is_some() {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(metrics::UPKEEP_INTERVAL))
+            .await
+            .is_some()
+        {
             upkeep.upkeep();
         }
     });
-    tasks.spawn("metrics", move |stop| serve(listener, api::metrics_router(recorder), stop));
+    tasks.spawn("metrics", move |stop| {
+        serve(listener, api::metrics_router(recorder), stop)
+    });
 }
 
-fn spawn_jobs(tasks: &mut Tasks, engine: &Engine, health: &Health) {
-    let (for_inbox, for_deadlines, health) = (engine.clone(), engine.clone(), health.clone());
+fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
+    let (for_inbox, for_deadlines) = (engine.clone(), engine.clone());
     tasks.supervise("inbox", move |stop| jobs::run_inbox(for_inbox.clone(), stop));
-    tasks.supervise("deadlines", move |stop| jobs::run_deadlines(for_deadlines.clone(), health.clone(), stop));
+    tasks.supervise("deadlines", move |stop| {
+        jobs::run_deadlines(for_deadlines.clone(), stop)
+    });
 }
 
 fn spawn_chain(tasks: &mut Tasks, chain: &config::Chain, engine: &Engine, health: &Health) {

@@ -1,144 +1,200 @@
-//! Whether we can see: what the tasks say of themselves, and what readiness follows from it at a given time.
+//! Whether this process sees what it answers about. Each room sets what it knows, and whoever asks is told what is wrong.
 //!
-//! Nothing reports healthy while blind: a chain that was never read, whose newest header is too old, or that is halted
-//! makes the whole service not ready, by name.
+//! Owns the bounds beyond which we are blind. Values and arithmetic only: the time is an argument, and nothing here asks
+//! a chain or the database. A chain of which nothing was said is not healthy.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::domain::{ChainId, Millis};
 
-/// No header may be older than so many block times.
-const MAX_HEADER_BLOCK_TIMES: u32 = 12;
+/// An event that is owed for longer than this is a sign that nobody is told of anything, in milliseconds.
+pub const OUTBOX_AGE_MAX_MS: i64 = 60 * 60 * 1000;
 
-/// A header younger than this is never too old, however fast the blocks.
-const MIN_HEADER_AGE: Duration = Duration::from_secs(30);
+/// A chain is silent after this many of its block times without a header,
+const SILENT_AFTER_BLOCKS: u32 = 12;
 
-/// The oldest event that is owed may be this old.
-const MAX_OUTBOX_AGE: Duration = Duration::from_hours(1);
+/// and never before this.
+const SILENT_AFTER_MIN: Duration = Duration::from_secs(30);
 
-/// What the tasks report. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Health(Arc<RwLock<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    chains: BTreeMap<ChainId, ChainState>,
-    oldest_owed_at: Option<Millis>,
+/// What the task of one chain knows of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChainHealth {
+    /// When the newest header arrived, by our clock; none before the first.
+    pub last_header_at_ms: Option<Millis>,
+    /// Blocks between the head and what was read.
+    pub behind: u64,
+    /// Why the chain is not read: halted, quarantined, lease lost, endpoint down. Never a URL.
+    pub problem: Option<&'static str>,
 }
 
-#[derive(Debug)]
-struct ChainState {
-    max_header_age_ms: i64,
-    newest_header_ms: Option<Millis>,
-    problem: Option<String>,
+/// What the database said when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// It answers; the oldest event that is owed was made then.
+    Answers {
+        /// None where nothing is owed.
+        oldest_owed_at_ms: Option<Millis>,
+    },
+    /// It does not.
+    Silent,
 }
 
-/// One reason not to be ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+/// One reason not to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `chain_unread`, `header_age`, `chain_problem`, `outbox_age` or `database`.
+    /// What is out of bounds: `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `outbox_age` or
+    /// `database`.
     pub check: &'static str,
-    /// The chain that it concerns.
-    pub chain_id: Option<u64>,
-    /// In words, with the figure and its bound.
+    /// The chain's name, where it is about one.
+    pub chain: Option<String>,
+    /// How it is, and the bound.
     pub detail: String,
 }
 
+/// Whether to be trusted, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether nothing is out of bounds.
+    pub ready: bool,
+    /// What is.
+    pub reasons: Vec<Reason>,
+}
+
+/// What is known of the health of this process. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<ChainId, Watched>>>);
+
+#[derive(Debug)]
+struct Watched {
+    name: String,
+    header_age_max_ms: i64,
+    behind_max: u64,
+    health: ChainHealth,
+}
+
+/// How old the newest header of a chain may be.
+#[must_use]
+pub fn header_age_max(block_time: Duration) -> Duration {
+    block_time
+        .saturating_mul(SILENT_AFTER_BLOCKS)
+        .max(SILENT_AFTER_MIN)
+}
+
 impl Health {
-    /// Expects a chain with blocks about every `block_time`: until its first header it is unread.
-    pub fn expect_chain(&self, chain: ChainId, block_time: Duration) {
-        let bound = (block_time * MAX_HEADER_BLOCK_TIMES).max(MIN_HEADER_AGE);
-        let max_header_age_ms = i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-        let state = ChainState {
-            max_header_age_ms,
-            newest_header_ms: None,
-            problem: None,
+    /// Adds a chain, unhealthy until its task says otherwise. What is known of a chain that was added before is kept.
+    pub fn expect_chain(&self, chain: ChainId, name: &str, block_time: Duration) {
+        let age_max = header_age_max(block_time);
+        let behind_max = age_max.as_millis() / block_time.as_millis().max(1);
+        let watched = Watched {
+            name: name.to_owned(),
+            header_age_max_ms: i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX),
+            behind_max: u64::try_from(behind_max).unwrap_or(u64::MAX),
+            health: ChainHealth::default(),
         };
-        self.change(|health| {
-            health.chains.insert(chain, state);
-        });
+        self.chains().entry(chain).or_insert(watched);
     }
 
-    /// A verified header of this time was seen.
-    pub fn saw_header(&self, chain: ChainId, time_ms: Millis) {
-        self.change(|health| {
-            if let Some(state) = health.chains.get_mut(&chain) {
-                state.newest_header_ms = state.newest_header_ms.max(Some(time_ms));
-            }
-        });
+    /// Sets what is known of a chain; one that was never expected is passed over.
+    pub fn set_chain(&self, chain: ChainId, health: ChainHealth) {
+        if let Some(watched) = self.chains().get_mut(&chain) {
+            watched.health = health;
+        }
     }
 
-    /// Says what is wrong with a chain beyond the age of its headers, or that nothing is.
-    pub fn set_problem(&self, chain: ChainId, problem: Option<String>) {
-        self.change(|health| {
-            if let Some(state) = health.chains.get_mut(&chain) {
-                state.problem = problem;
-            }
-        });
-    }
-
-    /// When the oldest event that is still owed was made.
-    pub fn set_oldest_owed(&self, at: Option<Millis>) {
-        self.change(|health| health.oldest_owed_at = at);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Every reason not to be ready at `now`; none when ready. The database is the caller's to ask.
+    /// What is known of a chain.
     #[must_use]
-    pub fn reasons(&self, now: Millis) -> Vec<Reason> {
-        let health = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut reasons = Vec::new();
-        for (chain, state) in &health.chains {
-            let chain_id = Some(chain.0);
-            if let Some(problem) = &state.problem {
-                reasons.push(Reason {
-                    check: "chain_problem",
-                    chain_id,
-                    detail: problem.clone(),
-                });
-            }
-            match state.newest_header_ms.map(|time| now.saturating_sub(time)) {
-                None => {
-                    let detail = "no block was read yet".to_owned();
-                    reasons.push(Reason {
-                        check: "chain_unread",
-                        chain_id,
-                        detail,
-                    });
-                }
-                Some(age) if age > state.max_header_age_ms => {
-                    let (age, bound) = (age / 1000, state.max_header_age_ms / 1000);
-                    let detail = format!("the newest header is {age} s old; the bound is {bound} s");
-                    reasons.push(Reason {
-                        check: "header_age",
-                        chain_id,
-                        detail,
-                    });
-                }
-                Some(_) => {}
-            }
-        }
-        let owed = health.oldest_owed_at.map(|at| now.saturating_sub(at) / 1000);
-        let bound = i64::try_from(MAX_OUTBOX_AGE.as_secs()).unwrap_or(i64::MAX);
-        if let Some(age) = owed.filter(|age| *age > bound) {
-            let detail = format!("the oldest event that is owed is {age} s old; the bound is {bound} s");
-            reasons.push(Reason {
-                check: "outbox_age",
-                chain_id: None,
-                detail,
-            });
-        }
-        reasons
+    pub fn chain(&self, chain: ChainId) -> Option<ChainHealth> {
+        self.chains().get(&chain).map(|watched| watched.health)
     }
+
+    /// Whether a chain is read up to its head at `now`. One that was never expected is not.
+    #[must_use]
+    pub fn sees(&self, chain: ChainId, now: Millis) -> bool {
+        self.chains()
+            .get(&chain)
+            .is_some_and(|watched| watched.reason(now).is_none())
+    }
+
+    /// What is out of bounds at `now`.
+    #[must_use]
+    pub fn readiness(&self, now: Millis, database: Database) -> Readiness {
+        let mut reasons: Vec<Reason> = self
+            .chains()
+            .values()
+            .filter_map(|watched| watched.reason(now))
+            .collect();
+        reasons.extend(database_reason(now, database));
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+        }
+    }
+
+    /// A panic while it was held leaves every entry whole: each is set at once.
+    fn chains(&self) -> MutexGuard<'_, BTreeMap<ChainId, Watched>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn reason(&self, now: Millis) -> Option<Reason> {
+        let because = |check, detail| {
+            Some(Reason {
+                check,
+                chain: Some(self.name.clone()),
+                detail,
+            })
+        };
+        let ChainHealth {
+            last_header_at_ms,
+            behind,
+            problem,
+        } = self.health;
+        if let Some(problem) = problem {
+            return because("chain_problem", problem.to_owned());
+        }
+        let Some(last_header_at_ms) = last_header_at_ms else {
+            return because("chain_unread", "no header was read yet".to_owned());
+        };
+        let age_ms = now.saturating_sub(last_header_at_ms);
+        if age_ms > self.header_age_max_ms {
+            let (age, max) = (age_ms / 1000, self.header_age_max_ms / 1000);
+            let detail = format!("the newest header came {age} s ago; at most {max} s are normal");
+            return because("chain_header_age", detail);
+        }
+        if behind > self.behind_max {
+            let detail = format!(
+                "{behind} blocks below the head; at most {} are normal",
+                self.behind_max
+            );
+            return because("chain_behind", detail);
+        }
+        None
+    }
+}
+
+fn database_reason(now: Millis, database: Database) -> Option<Reason> {
+    let (check, detail) = match database {
+        Database::Silent => ("database", "the database does not answer".to_owned()),
+        Database::Answers { oldest_owed_at_ms } => {
+            let age_ms = now.saturating_sub(oldest_owed_at_ms?);
+            if age_ms <= OUTBOX_AGE_MAX_MS {
+                return None;
+            }
+            let (age, max) = (age_ms / 1000, OUTBOX_AGE_MAX_MS / 1000);
+            let detail = format!("the oldest event is owed for {age} s; at most {max} s are normal");
+            ("outbox_age", detail)
+        }
+    };
+    Some(Reason {
+        check,
+        chain: None,
+        detail,
+    })
 }
 
 #[cfg(test)]
@@ -146,41 +202,67 @@ mod tests {
     use super::*;
 
     const CHAIN: ChainId = ChainId(1);
+    const NOW: Millis = 1_000_000_000;
+    const FINE: Database = Database::Answers {
+        oldest_owed_at_ms: None,
+    };
 
-    fn checks(health: &Health, now: Millis) -> Vec<&'static str> {
-        health.reasons(now).iter().map(|reason| reason.check).collect()
+    fn checks(health: ChainHealth, now: Millis, database: Database) -> Vec<&'static str> {
+        let known = Health::default();
+        known.expect_chain(CHAIN, "ethereum", Duration::from_secs(12));
+        known.set_chain(CHAIN, health);
+        assert_eq!(known.chain(CHAIN), Some(health));
+        let readiness = known.readiness(now, database);
+        assert_eq!(readiness.ready, readiness.reasons.is_empty());
+        readiness.reasons.iter().map(|reason| reason.check).collect()
     }
 
     #[test]
-    fn a_chain_is_red_until_it_is_read_and_when_it_stalls() {
-        let health = Health::default();
-        health.expect_chain(CHAIN, Duration::from_secs(12));
-        assert_eq!(checks(&health, 0), ["chain_unread"]);
-        health.saw_header(CHAIN, 1_000_000);
-        assert_eq!(checks(&health, 1_144_000), [""; 0]);
-        assert_eq!(checks(&health, 1_144_001), ["header_age"]);
-        health.saw_header(CHAIN, 900_000);
+    fn each_bound_is_inclusive_and_names_itself() {
+        let heard = ChainHealth {
+            last_header_at_ms: Some(NOW),
+            behind: 12,
+            problem: None,
+        };
+        let owed = |age_ms| Database::Answers {
+            oldest_owed_at_ms: Some(NOW - age_ms),
+        };
+        assert!(checks(heard, NOW, FINE).is_empty());
+        assert!(checks(heard, NOW + 144_000, FINE).is_empty());
+        assert_eq!(checks(heard, NOW + 144_001, FINE), ["chain_header_age"]);
         assert_eq!(
-            checks(&health, 1_144_000),
-            [""; 0],
-            "an older header takes nothing back"
+            checks(ChainHealth { behind: 13, ..heard }, NOW, FINE),
+            ["chain_behind"]
         );
+        let problem = Some("halted");
+        assert_eq!(
+            checks(ChainHealth { problem, ..heard }, NOW, FINE),
+            ["chain_problem"]
+        );
+        assert_eq!(checks(ChainHealth::default(), NOW, FINE), ["chain_unread"]);
+        assert_eq!(checks(heard, NOW, Database::Silent), ["database"]);
+        assert!(checks(heard, NOW, owed(OUTBOX_AGE_MAX_MS)).is_empty());
+        assert_eq!(checks(heard, NOW, owed(OUTBOX_AGE_MAX_MS + 1)), ["outbox_age"]);
     }
 
     #[test]
-    fn a_halted_chain_and_a_stuck_outbox_are_named() {
-        let health = Health::default();
-        health.expect_chain(CHAIN, Duration::from_millis(10));
-        health.saw_header(CHAIN, 0);
-        health.set_problem(CHAIN, Some("another genesis".to_owned()));
-        health.set_oldest_owed(Some(0));
-        assert_eq!(checks(&health, 30_000), ["chain_problem"]);
-        assert_eq!(
-            checks(&health, 3_601_000),
-            ["chain_problem", "header_age", "outbox_age"]
-        );
-        health.set_problem(CHAIN, None);
-        health.set_oldest_owed(None);
-        assert_eq!(checks(&health, 30_000), [""; 0]);
+    fn a_fast_chain_is_given_half_a_minute() {
+        assert_eq!(header_age_max(Duration::from_millis(250)), SILENT_AFTER_MIN);
+        assert_eq!(header_age_max(Duration::from_secs(12)), Duration::from_secs(144));
+    }
+
+    #[test]
+    fn expecting_a_chain_again_forgets_nothing_and_a_stranger_is_never_seen() {
+        let known = Health::default();
+        let heard = ChainHealth {
+            last_header_at_ms: Some(NOW),
+            ..ChainHealth::default()
+        };
+        known.expect_chain(CHAIN, "ethereum", Duration::from_secs(12));
+        known.set_chain(CHAIN, heard);
+        known.expect_chain(CHAIN, "ethereum", Duration::from_secs(12));
+        known.set_chain(ChainId(2), heard);
+        assert!(known.clone().sees(CHAIN, NOW));
+        assert!(!known.sees(ChainId(2), NOW));
     }
 }

@@ -5,8 +5,11 @@
 //! A module names only modules of a lower rank (tests/tidy checks it); ARCHITECTURE.md says why.
 
 pub mod access;
+pub mod api;
+pub mod app;
 pub mod billing;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

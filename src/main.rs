@@ -1,3 +1,10 @@
 //! The `tollgate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use tollgate::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().execute()
+}

@@ -6,5 +6,6 @@
 mod rule;
 
 pub use rule::{
-    Lint, LintCode, MAX_DEPTH, MAX_NODES, Parsed, RuleError, decide, needs, parse, parse_chain, validate,
+    Lint, LintCode, MAX_DEPTH, MAX_NODES, Parsed, RuleError, decide, needs, parse, parse_address,
+    parse_chain, validate,
 };

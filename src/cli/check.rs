@@ -11,7 +11,12 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failure> {
     for warning in warnings {
         println!("warning: {warning}");
     }
-    println!("catalogue {}: {} plans in {}", catalogue.name(), catalogue.plans().len(), catalogue.currency());
+    println!(
+        "catalogue {}: {} plans in {}",
+        catalogue.name(),
+        catalogue.plans().len(),
+        catalogue.currency()
+    );
     for chain in &config.chains {
         let tokens: Vec<&str> = chain.tokens.iter().map(|token| token.symbol.as_str()).collect();
         println!(
@@ -20,7 +25,11 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failure> {
             chain.id,
             chain.endpoints.len(),
             chain.confirmations,
-            if tokens.is_empty() { "none".to_owned() } else { tokens.join(", ") }
+            if tokens.is_empty() {
+                "none".to_owned()
+            } else {
+                tokens.join(", ")
+            }
         );
     }
     println!("the configuration is good");

@@ -42,15 +42,26 @@ impl Keys {
             let engine = app::open_engine(&loaded.config, Clock::system()).await?;
             match self {
                 Self::Create { name, scopes } => {
-                    let command = CreateKey { name: name.clone(), scopes: scopes.clone() };
+                    let command = CreateKey {
+                        name: name.clone(),
+                        scopes: scopes.clone(),
+                    };
                     let made = engine.execute(command).await?;
                     eprintln!("key {} for {name}: keep it, it is not shown again", made.id);
                     println!("{}", made.key);
                 }
                 Self::List => {
                     for key in engine.api_keys().await? {
-                        let state = key.revoked_at.map_or("live".to_owned(), |at| format!("revoked {}", rfc3339(at)));
-                        println!("{}  {}  [{}]  made {}  {state}", key.id, key.name, key.scopes, rfc3339(key.created_at));
+                        let state = key
+                            .revoked_at
+                            .map_or("live".to_owned(), |at| format!("revoked {}", rfc3339(at)));
+                        println!(
+                            "{}  {}  [{}]  made {}  {state}",
+                            key.id,
+                            key.name,
+                            key.scopes,
+                            rfc3339(key.created_at)
+                        );
                     }
                 }
                 Self::Revoke { id } => {

@@ -35,7 +35,7 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Print the API's description (OpenAPI 3.1).
+    /// Print the API's description (`OpenAPI` 3.1).
     Openapi,
 }
 
@@ -59,9 +59,8 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Loaded, Failure> {
-        config::load(self.config.as_deref(), &Env::of_process()).map_err(|errors: ConfigErrors| {
-            Failure(format!("the configuration is wrong:\n{errors}"))
-        })
+        config::load(self.config.as_deref(), &Env::of_process())
+            .map_err(|errors: ConfigErrors| Failure(format!("the configuration is wrong:\n{errors}")))
     }
 }
 
@@ -77,6 +76,8 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs a command that awaits, on this thread: none but `run` has work for more.
 fn wait<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(future)
 }

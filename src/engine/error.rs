@@ -62,6 +62,30 @@ impl EngineError {
         }
     }
 
+    /// A word for logs and answers: never a text of the database, which may hold SQL or its address.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid",
+            Self::NotFound(_) => "not_found",
+            Self::Conflict { code, .. } => code,
+            Self::KeyReused => "key_reused",
+            Self::LeaseLost(_) => "lease_lost",
+            Self::NotLinked(_) => "not_linked",
+            Self::ForeignHistory(_) => "foreign_history",
+            Self::Unproven(_) => "unproven",
+            Self::Interrupted => "interrupted",
+            Self::NoRandomness => "no_randomness",
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same request may succeed later, with nobody changing anything here.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Database(_)) | Self::NoRandomness)
+    }
+
     /// A chain that the configuration does not name.
     pub(super) fn unknown_chain(chain: ChainId) -> Self {
         Self::invalid("chainId", format!("{chain} is not a configured chain"))

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError, ExpireCharges, RefoldDue};
-use crate::health::Health;
 use crate::metrics;
 
 /// How late a deadline may be noticed. Answers do not wait for it: readers fold again by themselves.
@@ -15,7 +14,7 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The database fails.
-pub async fn run(engine: Engine, health: Health, stop: CancellationToken) -> Result<(), EngineError> {
+pub async fn run(engine: Engine, stop: CancellationToken) -> Result<(), EngineError> {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -31,7 +30,6 @@ pub async fn run(engine: Engine, health: Health, stop: CancellationToken) -> Res
             }
         }
         let oldest = engine.oldest_owed().await?;
-        health.set_oldest_owed(oldest);
         let age_ms = oldest.map_or(0, |at| engine.clock().now_ms().saturating_sub(at).max(0));
         let seconds = u32::try_from(age_ms / 1000).unwrap_or(u32::MAX);
         ::metrics::gauge!(metrics::OUTBOX_OLDEST_AGE_SECONDS).set(f64::from(seconds));

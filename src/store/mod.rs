@@ -69,6 +69,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A word for logs. The database's own text stays here: it may hold SQL or an address.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UnknownDatabase => "database_unknown",
+            Self::Corrupt { .. } => "database_corrupt",
+            Self::Migration(_) => "database_migration",
+            Self::Database(sqlx::Error::PoolTimedOut) => "database_busy",
+            Self::Database(sqlx::Error::PoolClosed) => "database_closed",
+            Self::Database(sqlx::Error::Io(_) | sqlx::Error::Tls(_)) => "database_unreachable",
+            Self::Database(_) => "database_refused",
+        }
+    }
+
     /// Whether the same transaction may succeed when it is run again: it lost a race, and nothing of it was kept.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -18,7 +18,7 @@ const PIECES_IN_FLIGHT: usize = 3;
 impl ChainTask {
     /// Brings what is read up to a verified header.
     pub(super) async fn follow_head(&mut self, header: &Header) -> Result<(), SyncError> {
-        self.note(header);
+        self.saw(header);
         match self.window.relation(header) {
             Relation::Known => Ok(()),
             Relation::Extends => self.extend(header).await,
@@ -161,6 +161,7 @@ impl ChainTask {
             metrics::CHAIN_SETTLED,
             self.heights.settled.map(|settled| settled.number),
         );
+        self.report(None);
         Ok(())
     }
 

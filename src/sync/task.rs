@@ -17,7 +17,7 @@ use crate::chain::{
 use crate::config;
 use crate::domain::{Header, Heights};
 use crate::engine::{ActivateWatches, Engine, EngineError};
-use crate::health::Health;
+use crate::health::{ChainHealth, Health};
 use crate::ledger;
 use crate::metrics;
 use crate::retry::Backoff;
@@ -52,6 +52,19 @@ pub enum Halt {
     LeaseLost,
 }
 
+impl Halt {
+    /// What readiness says of it.
+    const fn problem(&self) -> &'static str {
+        match self {
+            Self::WrongChain(_) => "halted: the endpoints answer for another chain",
+            Self::WrongGenesis => "halted: the chain has another genesis than before",
+            Self::TooDeep => "halted: reorganised below everything that is kept",
+            Self::Token(_) => "halted: a token's contract is not as configured",
+            Self::LeaseLost => "halted: another instance leads this chain",
+        }
+    }
+}
+
 /// Why a hint was not followed to its end. Nothing was lost: the next hint starts from what is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
@@ -81,7 +94,8 @@ pub struct ChainTask {
     pub(super) settings: config::Chain,
     pub(super) engine: Engine,
     pub(super) reader: ChainReader,
-    pub(super) health: Health,
+    health: Health,
+    status: ChainHealth,
     pub(super) window: Window,
     pub(super) heights: Heights,
     pub(super) fence: i64,
@@ -120,6 +134,7 @@ impl ChainTask {
             engine,
             reader,
             health,
+            status: ChainHealth::default(),
             filter,
         };
         let outcome = tokio::select! {
@@ -128,7 +143,7 @@ impl ChainTask {
         };
         if let Err(SyncError::Halted(halt)) = &outcome {
             tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
-            task.health.set_problem(task.settings.id, Some(halt.to_string()));
+            task.report(Some(halt.problem()));
             stop.cancelled().await;
             return Ok(());
         }
@@ -146,11 +161,10 @@ impl ChainTask {
                 return Err(error);
             }
             tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
-            self.health
-                .set_problem(self.settings.id, Some("its endpoints cannot be read".to_owned()));
+            self.report(Some("its endpoints cannot be read"));
             tokio::time::sleep(backoff.next_delay()).await;
         }
-        self.health.set_problem(self.settings.id, None);
+        self.report(None);
         self.watch_contracts(&stream).await?;
         let history = History::new(self);
         tokio::select! {
@@ -228,7 +242,7 @@ impl ChainTask {
     /// unknown: one lagging node behind a load balancer is no reorg.
     async fn poll(&mut self) -> Result<(), SyncError> {
         let latest = self.reader.latest().await?;
-        self.health.saw_header(self.settings.id, latest.time_ms());
+        self.saw(&latest);
         let tip = self.window.tip();
         let went_back =
             tip.is_some_and(|tip| latest.number < tip.number && self.window.contains(latest.block()));
@@ -280,10 +294,25 @@ impl ChainTask {
         });
     }
 
-    pub(super) fn note(&mut self, header: &Header) {
+    /// A verified header was announced: the head is at least there.
+    pub(super) fn saw(&mut self, header: &Header) {
+        if header.number > self.heights.head || self.status.last_header_at_ms.is_none() {
+            // A node that replays old blocks brings new headers of an old time: they are as old as they say.
+            let at = header.time_ms().min(self.engine.clock().now_ms());
+            self.status.last_header_at_ms = self.status.last_header_at_ms.max(Some(at));
+        }
         self.heights.head = self.heights.head.max(header.number);
-        self.health.saw_header(self.settings.id, header.time_ms());
         self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
+        self.report(self.status.problem);
+    }
+
+    pub(super) fn report(&mut self, problem: Option<&'static str>) {
+        self.status.problem = problem;
+        self.status.behind = self
+            .heights
+            .read
+            .map_or(0, |read| self.heights.head.saturating_sub(read.number));
+        self.health.set_chain(self.settings.id, self.status);
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {

@@ -10,7 +10,7 @@ mod decide;
 mod parse;
 
 pub use decide::decide;
-pub use parse::{parse, parse_chain};
+pub use parse::{parse, parse_address, parse_chain};
 
 /// The most nodes of one rule, leaves and combinators together.
 pub const MAX_NODES: usize = 200;

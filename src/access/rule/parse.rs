@@ -163,21 +163,30 @@ fn read_chain(node: &Map<String, Value>, pointer: &str) -> Result<ChainId, RuleE
     })
 }
 
-fn read_contract(node: &Map<String, Value>, pointer: &str, field: &str) -> Result<Address, RuleError> {
-    let wrong = |message: &str| RuleError::new(format!("{pointer}/{field}"), message);
-    let text = node.get(field).and_then(Value::as_str).unwrap_or_default();
+/// Reads an address: 0x and 40 hexadecimal digits, whose checksum (EIP-55) must be right where they are in mixed case.
+///
+/// # Errors
+/// What an address must be.
+pub fn parse_address(text: &str) -> Result<Address, &'static str> {
     let address = text
         .strip_prefix("0x")
         .filter(|digits| digits.len() == 40)
         .and_then(|_| Address::from_str(text).ok())
-        .ok_or_else(|| wrong("must be an address: 0x and 40 hexadecimal digits"))?;
-    if address.is_zero() {
-        return Err(wrong("must not be the zero address: no contract is there"));
-    }
+        .ok_or("must be an address: 0x and 40 hexadecimal digits")?;
     let mixed = text.bytes().any(|byte| (b'A'..=b'F').contains(&byte))
         && text.bytes().any(|byte| (b'a'..=b'f').contains(&byte));
     if mixed && Address::parse_checksummed(text, None).is_err() {
-        return Err(wrong("has a wrong checksum (EIP-55): a digit may be mistyped"));
+        return Err("has a wrong checksum (EIP-55): a digit may be mistyped");
+    }
+    Ok(address)
+}
+
+fn read_contract(node: &Map<String, Value>, pointer: &str, field: &str) -> Result<Address, RuleError> {
+    let wrong = |message: &str| RuleError::new(format!("{pointer}/{field}"), message);
+    let text = node.get(field).and_then(Value::as_str).unwrap_or_default();
+    let address = parse_address(text).map_err(wrong)?;
+    if address.is_zero() {
+        return Err(wrong("must not be the zero address: no contract is there"));
     }
     Ok(address)
 }

@@ -12,7 +12,7 @@ use tollgate::domain::{
     Amount, ChainId, Eligibility, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
 };
 use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
-use tollgate::health::Health;
+use tollgate::health::{Database, Health};
 use tollgate::store::Store;
 use tollgate::sync::ChainTask;
 use tollgate::task::Tasks;
@@ -221,8 +221,12 @@ impl World {
 
     fn reasons(&self) -> Vec<String> {
         let now = self.engine.clock().now_ms();
+        let database = Database::Answers {
+            oldest_owed_at_ms: None,
+        };
         self.health
-            .reasons(now)
+            .readiness(now, database)
+            .reasons
             .into_iter()
             .map(|reason| reason.detail)
             .collect()
@@ -293,7 +297,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
         .await
         .unwrap();
     let health = Health::default();
-    health.expect_chain(chain.id, chain.block_time);
+    health.expect_chain(chain.id, &chain.name, chain.block_time);
     let mut tasks = Tasks::default();
     let (chain, for_task, for_health) = (chain.clone(), engine.clone(), health.clone());
     tasks.supervise("chain", move |stop| {

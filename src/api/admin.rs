@@ -1,0 +1,138 @@
+//! What operators look at. Endpoints by name only: their URLs hold keys.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{App, Shared};
+use crate::config;
+use crate::domain::{BlockRef, Millis, Token};
+use crate::engine::{TokenView, rfc3339};
+
+/// Every configured chain.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ChainsView {
+    /// In the order of the configuration.
+    chains: Vec<ChainView>,
+}
+
+/// One chain, and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ChainView {
+    /// Its number.
+    chain_id: u64,
+    /// Its number as CAIP-2.
+    chain: String,
+    /// Its name in the configuration.
+    name: String,
+    /// The newest number that an endpoint announced; 0 before the first.
+    head: u64,
+    /// The newest block that is linked and complete.
+    read: Option<BlockView>,
+    /// The newest block that may change money or access.
+    settled: Option<BlockView>,
+    /// That block's own time.
+    settled_at: Option<String>,
+    /// Seconds since then.
+    settled_age_seconds: Option<i64>,
+    /// Blocks that must stand on a block, itself included, before it counts.
+    confirmations: u64,
+    /// The usual time between blocks, in milliseconds.
+    block_time_ms: u64,
+    /// Blocks between the head and what was read, as its task says.
+    behind: u64,
+    /// When its newest header arrived.
+    last_header_at: Option<String>,
+    /// Why it is not read.
+    problem: Option<&'static str>,
+    /// Where payments are received.
+    treasury: Option<String>,
+    /// The accepted tokens.
+    tokens: Vec<TokenView>,
+    /// Contracts whose holders are followed.
+    watched_contracts: usize,
+    /// Where it is read from.
+    endpoints: Vec<EndpointView>,
+}
+
+/// A block.
+#[derive(Debug, Serialize, ToSchema)]
+struct BlockView {
+    /// Its height.
+    number: u64,
+    /// Its hash.
+    hash: String,
+}
+
+/// One RPC provider, without its URLs.
+#[derive(Debug, Serialize, ToSchema)]
+struct EndpointView {
+    /// Its name in the configuration.
+    name: String,
+    /// Who runs it.
+    operator: String,
+}
+
+impl From<BlockRef> for BlockView {
+    fn from(block: BlockRef) -> Self {
+        Self {
+            number: block.number,
+            hash: block.hash.to_string(),
+        }
+    }
+}
+
+fn token(token: &Token) -> TokenView {
+    TokenView {
+        address: token.address.to_checksum(None),
+        symbol: token.symbol.clone(),
+        decimals: token.decimals,
+    }
+}
+
+impl ChainView {
+    fn new(app: &App, chain: &config::Chain, now: Millis) -> Self {
+        let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
+        let health = app.health.chain(chain.id).unwrap_or_default();
+        let settled_at = heights.settled.map(|_| heights.settled_time_ms);
+        let endpoint = |endpoint: &config::Endpoint| EndpointView {
+            name: endpoint.name.clone(),
+            operator: endpoint.operator.clone(),
+        };
+        Self {
+            chain_id: chain.id.0,
+            chain: chain.id.caip2(),
+            name: chain.name.clone(),
+            head: heights.head,
+            read: heights.read.map(BlockView::from),
+            settled: heights.settled.map(BlockView::from),
+            settled_at: settled_at.map(rfc3339),
+            settled_age_seconds: settled_at.map(|at| now.saturating_sub(at).max(0) / 1000),
+            confirmations: chain.confirmations,
+            block_time_ms: u64::try_from(chain.block_time.as_millis()).unwrap_or(u64::MAX),
+            behind: health.behind,
+            last_header_at: health.last_header_at_ms.map(rfc3339),
+            problem: health.problem,
+            treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
+            tokens: chain.tokens.iter().map(token).collect(),
+            watched_contracts: app.engine.watches(chain.id).len(),
+            endpoints: chain.endpoints.iter().map(endpoint).collect(),
+        }
+    }
+}
+
+/// Every chain, and how far it is
+#[utoipa::path(
+    get,
+    path = "/api/admin/chains",
+    tag = "operators",
+    responses((status = 200, body = ChainsView))
+)]
+pub(super) async fn chains(State(app): State<Shared>) -> Json<ChainsView> {
+    let now = app.now();
+    let chains = app.engine.settings().chains.iter();
+    let chains = chains.map(|chain| ChainView::new(&app, chain, now)).collect();
+    Json(ChainsView { chains })
+}

@@ -1,0 +1,160 @@
+//! On-chain charges. Price, token address, treasury and amount are the server's; a caller only chooses among them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::asker::{Asker, IdempotencyKey, NamedInHeaders, NamedInQuery};
+use super::extract::{Id, JsonBody};
+use super::problem::Problem;
+use crate::access::parse_chain;
+use crate::domain::{ChainId, ChargeId, Interval, TenantId, UserId};
+use crate::engine::{CancelCharge, ChargeView, CreateCharge, Idempotent};
+
+/// What to charge for, and where it is to be paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChargeRequest {
+    /// Who is charged; may stand in the query or in a header instead.
+    #[schema(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
+    /// The user who asks; likewise.
+    #[schema(value_type = Option<String>)]
+    user_id: Option<UserId>,
+    /// The plan, by id or alias; `planId` is understood too.
+    #[serde(alias = "planId")]
+    plan: String,
+    /// `month` unless said, or `year`; `monthly`, `yearly` and `annual` are understood too.
+    #[serde(default = "month")]
+    #[schema(value_type = Option<String>)]
+    interval: Interval,
+    /// The chain: 137, `"0x89"`, `"eip155:137"` or `"polygon"`; `network` is understood too. May be left out where only one
+    /// chain takes payments.
+    #[serde(alias = "chain", alias = "network")]
+    chain_id: Option<Value>,
+    /// The token, by symbol or address. May be left out where the chain accepts only one.
+    token: Option<String>,
+}
+
+fn month() -> Interval {
+    Interval::Month
+}
+
+/// Something that was created, or that an earlier request with the same key had created.
+pub(super) struct Created {
+    /// The answer.
+    pub(super) outcome: Idempotent,
+    /// The path of what was created, up to its id.
+    pub(super) under: &'static str,
+}
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        let id = self.outcome.answer.get("id").and_then(Value::as_str);
+        let location = format!("{}{}", self.under, id.unwrap_or_default());
+        let mut response = (StatusCode::CREATED, Json(self.outcome.answer)).into_response();
+        let headers = response.headers_mut();
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            headers.insert(LOCATION, location);
+        }
+        if self.outcome.replayed {
+            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+/// The chain that a body names.
+pub(super) fn chain(value: &Value) -> Result<ChainId, Problem> {
+    parse_chain(value).ok_or_else(|| {
+        let problem = "must be a chain: 137, \"0x89\", \"eip155:137\" or \"polygon\"";
+        Problem::invalid("chainId", problem)
+    })
+}
+
+/// Creates an on-chain charge
+///
+/// Asked again while a charge of the same tenant, user, plan, chain and token waits for money, it answers with that one.
+#[utoipa::path(
+    post,
+    path = "/api/billing/crypto/stablecoin",
+    operation_id = "create_charge",
+    tag = "crypto",
+    params(NamedInQuery, NamedInHeaders, IdempotencyKey),
+    request_body = ChargeRequest,
+    responses((
+        status = 201,
+        body = ChargeView,
+        headers(("Idempotency-Replayed" = String, description = "`true` where this answer was given before"))
+    ))
+)]
+pub(super) async fn create(
+    State(app): State<Shared>,
+    asker: Asker,
+    key: IdempotencyKey,
+    JsonBody { value: body, raw }: JsonBody<ChargeRequest>,
+) -> Result<Created, Problem> {
+    let tenant = asker.tenant(body.tenant_id.as_ref())?;
+    let user = asker.user_if_named(body.user_id.as_ref())?;
+    let command = CreateCharge {
+        origin: asker.origin(),
+        idempotency: asker.idempotency(key, "charge.create", (&tenant, user.as_ref()), &raw),
+        tenant,
+        user,
+        plan: body.plan,
+        interval: body.interval,
+        chain: body.chain_id.as_ref().map(chain).transpose()?,
+        token: body.token,
+    };
+    let outcome = app.engine.execute(command).await?;
+    let under = "/api/billing/crypto/charge/";
+    Ok(Created { outcome, under })
+}
+
+/// A charge as it stands
+#[utoipa::path(
+    get,
+    path = "/api/billing/crypto/charge/{id}",
+    operation_id = "show_charge",
+    tag = "crypto",
+    params(("id" = String, Path, description = "The charge"), NamedInQuery, NamedInHeaders),
+    responses((status = 200, body = ChargeView))
+)]
+pub(super) async fn show(
+    State(app): State<Shared>,
+    asker: Asker,
+    Id(id): Id<ChargeId>,
+) -> Result<Json<ChargeView>, Problem> {
+    let tenant = asker.tenant(None)?;
+    Ok(Json(app.engine.charge(&id, Some(&tenant)).await?))
+}
+
+/// Cancels a charge
+///
+/// Money that is under way is still recognised until its grace ends.
+#[utoipa::path(
+    delete,
+    path = "/api/billing/crypto/charge/{id}",
+    operation_id = "cancel_charge",
+    tag = "crypto",
+    params(("id" = String, Path, description = "The charge"), NamedInQuery, NamedInHeaders),
+    responses((status = 200, body = ChargeView))
+)]
+pub(super) async fn cancel(
+    State(app): State<Shared>,
+    asker: Asker,
+    Id(id): Id<ChargeId>,
+) -> Result<Json<ChargeView>, Problem> {
+    let command = CancelCharge {
+        origin: asker.origin(),
+        tenant: asker.tenant(None)?,
+        id,
+    };
+    Ok(Json(app.engine.execute(command).await?))
+}

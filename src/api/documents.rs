@@ -1,0 +1,115 @@
+//! The description of the API, made from the code: `/openapi.json`, and the file beside this one that a test compares.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::guard::Guard;
+use super::problem::ProblemView;
+use super::{ALIASES, Shared, table};
+
+/// What is the same for every route.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "tollgate",
+        description = "Who has paid, and who holds what. Amounts are decimal text, times RFC 3339 in UTC, chains a \
+                       number and CAIP-2, addresses checksummed (EIP-55). A refusal is application/problem+json with \
+                       a stable code."
+    ),
+    components(schemas(ProblemView)),
+    modifiers(&Keys)
+)]
+struct Common;
+
+/// The two ways to show a key.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("bearer", bearer);
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+        components.add_security_scheme("apiKey", header);
+    }
+}
+
+/// The document.
+pub(super) fn build() -> Document {
+    let mut all = OpenApiRouter::<Shared>::with_openapi(Common::openapi());
+    for (guard, routes) in table() {
+        let (_, mut document) = routes.split_for_parts();
+        for item in document.paths.paths.values_mut() {
+            for operation in operations(item) {
+                describe(operation, guard);
+            }
+        }
+        all.get_openapi_mut().merge(document);
+    }
+    let mut document = all.into_openapi();
+    for (alias, path) in ALIASES {
+        let Some(mut item) = document.paths.paths.get(path).cloned() else {
+            continue;
+        };
+        for operation in operations(&mut item) {
+            operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_alias"));
+            operation.summary = Some(format!("The same as {path}"));
+        }
+        document.paths.paths.insert(alias.to_owned(), item);
+    }
+    document
+}
+
+/// The document as text, a line for each value so that a change of it can be read.
+pub(super) fn text() -> String {
+    build().to_pretty_json().unwrap_or_default()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        patch,
+        ..
+    } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+/// What a route's guard asks for, and how every route refuses.
+fn describe(operation: &mut Operation, guard: Guard) {
+    if let Guard::Key(scopes) = guard {
+        let scheme = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
+        operation.security = Some(vec![scheme("bearer"), scheme("apiKey")]);
+        let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let needed = format!("Needs a key with the scope {}.", words.join(" or "));
+        let before = operation.description.take();
+        operation.description = Some(before.map_or(needed.clone(), |before| format!("{before}\n\n{needed}")));
+    }
+    let problem = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+    let refusal = ResponseBuilder::new()
+        .description("A refusal")
+        .content("application/problem+json", problem);
+    let responses = &mut operation.responses.responses;
+    responses.insert("default".to_owned(), RefOr::T(refusal.build()));
+}
+
+/// This description of the API
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "health",
+    responses((status = 200, description = "An OpenAPI 3.1 document", content_type = "application/json", body = Object))
+)]
+pub(super) async fn show(State(app): State<Shared>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], app.document.clone())
+}

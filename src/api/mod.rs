@@ -1,0 +1,189 @@
+//! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in [`table`].
+//!
+//! Nothing here decides about money or access, and nothing here waits for a chain: checks are answered from memory, the
+//! rest from the database, all within a deadline. The listeners are the app's.
+
+mod admin;
+mod asker;
+mod charges;
+mod checks;
+mod documents;
+mod extract;
+mod frame;
+mod gate_shapes;
+mod gates;
+mod guard;
+mod limit;
+mod plans;
+mod probes;
+mod problem;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod wallets;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config;
+use crate::domain::{ChainId, Millis};
+use crate::engine::{Engine, Scope};
+use crate::health::Health;
+use crate::metrics::Recorder;
+use crate::stripe::MAX_EVENT_BYTES;
+use guard::Guard;
+use limit::Limits;
+
+/// What the API is told at start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a caller may send, and how often.
+    pub server: config::Server,
+    /// Whose signatures are believed.
+    pub stripe: config::Stripe,
+}
+
+/// What every handler may use.
+#[derive(Debug)]
+struct App {
+    engine: Engine,
+    stripe: config::Stripe,
+    health: Health,
+    limits: Limits,
+    probe: probes::Probe,
+    document: String,
+}
+
+type Shared = Arc<App>;
+
+impl App {
+    fn now(&self) -> Millis {
+        self.engine.clock().now_ms()
+    }
+
+    /// Whether a chain that takes payments is not read to its head: what somebody has paid may not be known yet.
+    fn may_miss_payments(&self, now: Millis) -> bool {
+        let chains = &self.engine.settings().chains;
+        let mut selling = chains.iter().filter(|chain| chain.treasury.is_some());
+        selling.any(|chain| !self.health.sees(chain.id, now))
+    }
+
+    fn chain(&self, id: ChainId) -> Option<&config::Chain> {
+        self.engine.settings().chains.iter().find(|chain| chain.id == id)
+    }
+}
+
+/// Every route, by what it asks of its caller.
+fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
+    const CHECK: Guard = Guard::Key(&[Scope::Check]);
+    const BILLING: Guard = Guard::Key(&[Scope::Billing]);
+    const BILLING_READS: Guard = Guard::Key(&[Scope::Billing, Scope::Check]);
+    const GATES: Guard = Guard::Key(&[Scope::Gates]);
+    const GATES_READS: Guard = Guard::Key(&[Scope::Gates, Scope::Check]);
+    const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
+    let group = OpenApiRouter::new;
+    let probes = group()
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::healthz));
+    let public = group()
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::one))
+        .routes(routes!(documents::show));
+    let webhooks = group()
+        .routes(routes!(webhooks::stripe))
+        .route("/api/webhooks/stripe", post(webhooks::stripe))
+        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES));
+    let check = group()
+        .routes(routes!(subscription::show))
+        .routes(routes!(checks::check))
+        .routes(routes!(verify::verify));
+    let billing = group()
+        .routes(routes!(charges::create))
+        .route("/api/billing/crypto/payment", post(charges::create))
+        .routes(routes!(charges::cancel));
+    let billing_reads = group().routes(routes!(charges::show));
+    let gates = group()
+        .routes(routes!(gates::create))
+        .routes(routes!(gates::delete))
+        .routes(routes!(wallets::nonce))
+        .routes(routes!(wallets::link));
+    let gates_reads = group()
+        .routes(routes!(gates::list))
+        .routes(routes!(gates::show))
+        .routes(routes!(wallets::list));
+    let admin = group().routes(routes!(admin::chains));
+    [
+        (Guard::Open, probes),
+        (Guard::Public, public),
+        (Guard::Webhook, webhooks),
+        (CHECK, check),
+        (BILLING, billing),
+        (BILLING_READS, billing_reads),
+        (GATES, gates),
+        (GATES_READS, gates_reads),
+        (ADMIN, admin),
+    ]
+}
+
+/// Published paths that answer as another does.
+const ALIASES: [(&str, &str); 2] = [
+    ("/api/billing/crypto/payment", "/api/billing/crypto/stablecoin"),
+    ("/api/webhooks/stripe", "/api/billing/webhook"),
+];
+
+/// The API over an engine. Chains that `health` was not told of are expected from now on, and unhealthy until their
+/// tasks say otherwise.
+pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
+    for chain in &engine.settings().chains {
+        health.expect_chain(chain.id, &chain.name, chain.block_time);
+    }
+    let Settings { server, stripe } = settings;
+    let app = Arc::new(App {
+        limits: Limits::new(server.requests_per_second),
+        probe: probes::Probe::default(),
+        document: documents::text(),
+        engine,
+        stripe,
+        health,
+    });
+    let mut router = Router::new();
+    for (guard, routes) in table() {
+        let guarded = from_fn_with_state((app.clone(), guard), guard::guard);
+        router = router.merge(Router::from(routes).route_layer(guarded));
+    }
+    framed(router, &server).with_state(app)
+}
+
+/// What is around every route. The last layer is the outermost.
+fn framed(router: Router<Shared>, server: &config::Server) -> Router<Shared> {
+    router
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(DefaultBodyLimit::max(server.max_body_bytes))
+        .layer(from_fn_with_state(server.request_timeout, frame::deadline))
+        .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(from_fn(frame::frame))
+}
+
+/// `GET /metrics` and nothing else, for its own listener.
+pub fn metrics_router(recorder: Recorder) -> Router {
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let render = move || async move { ([(CONTENT_TYPE, TEXT)], recorder.render()) };
+    Router::new().route("/metrics", get(render))
+}
+
+/// The description of the API, `OpenAPI` 3.1.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documents::build()
+}

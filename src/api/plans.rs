@@ -1,0 +1,202 @@
+//! The plans as the published pages show them: `-1` stands for unlimited.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::problem::Problem;
+use crate::billing::{Catalogue, Limit, Meter, MeterKind, Plan, Prices, Subject, Unit, Window};
+use crate::domain::Interval;
+
+/// Every plan, with what its words mean.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PlansView {
+    /// What the catalogue is called.
+    catalogue: String,
+    /// Whose plans they are: `tenant`, `user` or `community`.
+    subject: &'static str,
+    /// The ISO 4217 code of every list price.
+    currency: String,
+    /// In rank order.
+    plans: Vec<PlanView>,
+    /// The features that exist, with their names for people.
+    features: BTreeMap<String, String>,
+    /// The meters that exist.
+    meters: BTreeMap<String, MeterView>,
+}
+
+/// One plan.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PlanView {
+    /// Its id.
+    id: String,
+    /// For people.
+    name: String,
+    /// For people.
+    description: Option<String>,
+    /// Its place in the upgrade path; higher is better.
+    rank: u32,
+    /// Other names that are understood.
+    aliases: Vec<String>,
+    /// Whether it is what everybody has who pays for nothing.
+    is_default: bool,
+    /// Sold by contract.
+    contact_sales: bool,
+    /// The features that are on.
+    features: Vec<String>,
+    /// The limit of every meter in the meter's unit, inclusive; -1 is unlimited.
+    limits: BTreeMap<String, i64>,
+    /// List prices in `currency`.
+    price: PricesView,
+    /// The ISO 4217 code of `price`.
+    currency: String,
+    /// Prices in units of any accepted stablecoin; null where it is not sold on-chain.
+    crypto: PricesView,
+    /// The Stripe prices to sell by.
+    price_id: PricesView,
+}
+
+/// One value an interval.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PricesView {
+    /// For a month.
+    month: Option<String>,
+    /// For a year.
+    year: Option<String>,
+}
+
+/// One meter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MeterView {
+    /// For people.
+    name: String,
+    /// `counter`, `gauge` or `static`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// When a counter starts again: `calendar_month`, `billing_period`, `day`, `minute`, `rolling:30d` or `lifetime`.
+    window: Option<String>,
+    /// `count` or `bytes`.
+    unit: &'static str,
+}
+
+impl From<&Prices> for PricesView {
+    fn from(prices: &Prices) -> Self {
+        Self {
+            month: prices.month.clone(),
+            year: prices.year.clone(),
+        }
+    }
+}
+
+impl From<&Meter> for MeterView {
+    fn from(meter: &Meter) -> Self {
+        let (kind, window) = match meter.kind {
+            MeterKind::Counter(window) => ("counter", Some(window_text(window))),
+            MeterKind::Gauge => ("gauge", None),
+            MeterKind::Static => ("static", None),
+        };
+        Self {
+            name: meter.name.clone(),
+            kind,
+            window,
+            unit: match meter.unit {
+                Unit::Count => "count",
+                Unit::Bytes => "bytes",
+            },
+        }
+    }
+}
+
+fn window_text(window: Window) -> String {
+    match window {
+        Window::CalendarMonth => "calendar_month".to_owned(),
+        Window::BillingPeriod => "billing_period".to_owned(),
+        Window::Day => "day".to_owned(),
+        Window::Minute => "minute".to_owned(),
+        Window::Rolling { days } => format!("rolling:{days}d"),
+        Window::Lifetime => "lifetime".to_owned(),
+    }
+}
+
+/// A limit as the published shape has it.
+pub(super) fn published(limit: Limit) -> i64 {
+    match limit {
+        Limit::Unlimited => -1,
+        Limit::AtMost(most) => i64::try_from(most).unwrap_or(i64::MAX),
+    }
+}
+
+impl PlanView {
+    fn new(catalogue: &Catalogue, plan: &Plan) -> Self {
+        let sold_by = |interval| plan.stripe.of(interval).first().cloned();
+        let default = catalogue.default_plan().map(|default| &default.id);
+        let limit = |(meter, limit): (&String, &Limit)| (meter.clone(), published(*limit));
+        Self {
+            id: plan.id.to_string(),
+            name: plan.name.clone(),
+            description: plan.description.clone(),
+            rank: plan.rank,
+            aliases: plan.aliases.clone(),
+            is_default: default == Some(&plan.id),
+            contact_sales: plan.contact_sales,
+            features: plan.features.iter().cloned().collect(),
+            limits: plan.limits.iter().map(limit).collect(),
+            price: PricesView::from(&plan.price),
+            currency: catalogue.currency().to_owned(),
+            crypto: PricesView::from(&plan.crypto),
+            price_id: PricesView {
+                month: sold_by(Interval::Month),
+                year: sold_by(Interval::Year),
+            },
+        }
+    }
+}
+
+impl From<&Catalogue> for PlansView {
+    fn from(catalogue: &Catalogue) -> Self {
+        let plans = catalogue.plans().iter();
+        let meters = catalogue.meters().iter();
+        Self {
+            catalogue: catalogue.name().to_owned(),
+            subject: match catalogue.subject() {
+                Subject::Tenant => "tenant",
+                Subject::User => "user",
+                Subject::Community => "community",
+            },
+            currency: catalogue.currency().to_owned(),
+            plans: plans.map(|plan| PlanView::new(catalogue, plan)).collect(),
+            features: catalogue.features().clone(),
+            meters: meters.map(|(id, meter)| (id.clone(), meter.into())).collect(),
+        }
+    }
+}
+
+/// Every plan
+#[utoipa::path(get, path = "/api/billing/plans", tag = "plans", responses((status = 200, body = PlansView)))]
+pub(super) async fn list(State(app): State<Shared>) -> Json<PlansView> {
+    Json(PlansView::from(app.engine.catalogue()))
+}
+
+/// One plan
+#[utoipa::path(
+    get,
+    path = "/api/billing/plans/{id}",
+    tag = "plans",
+    params(("id" = String, Path, description = "The plan's id or an alias of it")),
+    responses((status = 200, body = PlanView))
+)]
+pub(super) async fn one(
+    State(app): State<Shared>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<PlanView>, Problem> {
+    let catalogue = app.engine.catalogue();
+    let plan = id.ok().and_then(|Path(id)| catalogue.plan(&id));
+    let plan = plan.ok_or_else(|| Problem::not_found("plan"))?;
+    Ok(Json(PlanView::new(catalogue, plan)))
+}

@@ -1,0 +1,294 @@
+//! What gates answer for a user or a wallet: from memory, with the blocks it rests on and the reasons.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::Address;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::asker::{Asker, NamedInHeaders, NamedInQuery};
+use super::extract::JsonBody;
+use super::problem::Problem;
+use super::{App, Shared};
+use crate::access::{needs, parse_address};
+use crate::domain::{
+    AsOf, ChainId, Eligibility, Gate, GateAction, GateId, LeafTrace, Millis, Reading, TenantId, UserId,
+};
+use crate::engine::rfc3339;
+use crate::metrics::{GATE_DECISION_SECONDS, GATE_DECISIONS_TOTAL};
+
+/// The most gates that one request may name.
+const MAX_GATES: usize = 500;
+
+/// A settled block is always some confirmations old; beyond this many times that it is stale,
+const STALE_AFTER_CONFIRMATIONS: u32 = 4;
+
+/// and never before this.
+const STALE_AFTER_MIN: Duration = Duration::from_mins(5);
+
+/// For whom, and which gates.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct VerifyRequest {
+    /// Whose gates; may stand in the query or in a header instead.
+    #[schema(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
+    /// The user, of whom every proven wallet counts; may stand in the query or in a header instead.
+    #[schema(value_type = Option<String>)]
+    user_id: Option<UserId>,
+    /// One wallet. With a user, it must be proven to be that user's; alone, nobody has proven anything. `walletAddress` is
+    /// understood too.
+    #[serde(alias = "walletAddress")]
+    wallet: Option<String>,
+    /// At most 500 gates; all of the tenant's unless said.
+    #[schema(value_type = Option<Vec<String>>)]
+    gate_ids: Option<Vec<GateId>>,
+}
+
+/// What gates answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VerifyView {
+    /// Whose gates.
+    tenant_id: String,
+    /// For whom.
+    user_id: Option<String>,
+    /// For which wallet, where only one counts.
+    wallet: Option<String>,
+    /// Whether every wallet that counts was proven to be the user's.
+    proven: bool,
+    /// Whether every gate lets them in.
+    has_access: bool,
+    /// In the order of the request.
+    results: Vec<DecisionView>,
+}
+
+/// One gate's answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DecisionView {
+    /// The gate.
+    gate_id: String,
+    /// What it guards.
+    #[schema(value_type = Object)]
+    action: GateAction,
+    /// Whether it may answer eligible at all.
+    enabled: bool,
+    /// `eligible`, `ineligible` or `unknown`, which is never a no.
+    #[schema(value_type = String)]
+    eligibility: Eligibility,
+    /// Whether it lets them in: eligible.
+    has_access: bool,
+    /// The settled block of each chain that it rests on.
+    as_of: Vec<AsOfView>,
+    /// Whether a chain that it needs has no settled block, or one older than four times its confirmations (five minutes at
+    /// least).
+    stale: bool,
+    /// The wallets whose balances were summed.
+    wallets: Vec<String>,
+    /// Every leaf of the rule, in its order.
+    trace: Vec<LeafView>,
+}
+
+/// A settled block.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AsOfView {
+    /// The chain's number.
+    chain_id: u64,
+    /// The chain as CAIP-2.
+    chain: String,
+    /// Its height.
+    block_number: u64,
+    /// Its hash.
+    block_hash: String,
+    /// Its own time.
+    block_time: String,
+    /// Seconds since then.
+    age_seconds: i64,
+}
+
+/// One leaf, with what was read for it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LeafView {
+    /// JSON pointer to the leaf in the rule.
+    pointer: String,
+    /// The chain's number.
+    chain_id: u64,
+    /// The contract.
+    contract: String,
+    /// How many tokens the wallets hold together; null where it is not known.
+    reading: Option<String>,
+    /// How many are needed.
+    at_least: String,
+    /// What followed.
+    #[schema(value_type = String)]
+    outcome: Eligibility,
+}
+
+impl AsOfView {
+    fn new(as_of: &AsOf, now: Millis) -> Self {
+        Self {
+            chain_id: as_of.chain.0,
+            chain: as_of.chain.caip2(),
+            block_number: as_of.block.number,
+            block_hash: as_of.block.hash.to_string(),
+            block_time: rfc3339(as_of.time_ms),
+            age_seconds: now.saturating_sub(as_of.time_ms).max(0) / 1000,
+        }
+    }
+}
+
+impl From<&LeafTrace> for LeafView {
+    fn from(leaf: &LeafTrace) -> Self {
+        Self {
+            pointer: leaf.pointer.clone(),
+            chain_id: leaf.read.chain.0,
+            contract: leaf.read.contract.to_checksum(None),
+            reading: match leaf.reading {
+                Reading::Known(balance) => Some(balance.to_string()),
+                Reading::Unknown => None,
+            },
+            at_least: leaf.at_least.to_string(),
+            outcome: leaf.outcome,
+        }
+    }
+}
+
+/// Who asks to be let in.
+struct Subject {
+    user: Option<UserId>,
+    wallet: Option<Address>,
+    /// The wallets that count.
+    wallets: Vec<Address>,
+}
+
+/// What gates answer for a user or a wallet
+#[utoipa::path(
+    post,
+    path = "/api/token-gates/verify",
+    operation_id = "verify_gates",
+    tag = "gates",
+    params(NamedInQuery, NamedInHeaders),
+    request_body = VerifyRequest,
+    responses((status = 200, body = VerifyView))
+)]
+pub(super) async fn verify(
+    State(app): State<Shared>,
+    asker: Asker,
+    JsonBody { value: body, .. }: JsonBody<VerifyRequest>,
+) -> Result<Json<VerifyView>, Problem> {
+    let tenant = asker.tenant(body.tenant_id.as_ref())?;
+    let subject = subject(&app, &asker, &tenant, &body)?;
+    let gates = gates(&app, &tenant, body.gate_ids)?;
+    let now = app.now();
+    let decide = |gate: &Arc<Gate>| decide(&app, gate, &subject.wallets, now);
+    let results: Vec<DecisionView> = gates.iter().map(decide).collect();
+    Ok(Json(VerifyView {
+        tenant_id: tenant.to_string(),
+        proven: subject.user.is_some(),
+        user_id: subject.user.map(|user| user.to_string()),
+        wallet: subject.wallet.map(|wallet| wallet.to_checksum(None)),
+        has_access: results.iter().all(|result| result.has_access),
+        results,
+    }))
+}
+
+fn subject(app: &App, asker: &Asker, tenant: &TenantId, body: &VerifyRequest) -> Result<Subject, Problem> {
+    let user = asker.user_if_named(body.user_id.as_ref())?;
+    let wallet = body.wallet.as_deref().map(parse_address).transpose();
+    let wallet = wallet.map_err(|problem| Problem::invalid("wallet", problem))?;
+    let proven = user.as_ref().map(|user| app.engine.wallets(tenant, user));
+    let wallets = match (proven, wallet) {
+        (Some(proven), None) => proven,
+        (Some(proven), Some(wallet)) if !proven.contains(&wallet) => {
+            let detail = "this wallet is not proven to be the user's";
+            let problem = Problem::new(StatusCode::FORBIDDEN, "WALLET_NOT_LINKED", detail);
+            return Err(problem.at("wallet"));
+        }
+        (_, Some(wallet)) => vec![wallet],
+        (None, None) => {
+            let detail = "name a user (userId, or the header x-user-id) or a wallet";
+            return Err(Problem::malformed("USER_REQUIRED", detail).at("userId"));
+        }
+    };
+    Ok(Subject {
+        user,
+        wallet,
+        wallets,
+    })
+}
+
+fn gates(app: &App, tenant: &TenantId, named: Option<Vec<GateId>>) -> Result<Vec<Arc<Gate>>, Problem> {
+    let Some(ids) = named else {
+        return Ok(app.engine.gates(tenant));
+    };
+    if ids.len() > MAX_GATES {
+        let problem = format!("must be at most {MAX_GATES} gates");
+        return Err(Problem::invalid("gateIds", &problem));
+    }
+    let gate = |(index, id): (usize, &GateId)| {
+        let gate = app.engine.gate(tenant, id);
+        gate.ok_or_else(|| Problem::not_found("gate").at(format!("gateIds[{index}]")))
+    };
+    ids.iter().enumerate().map(gate).collect()
+}
+
+fn decide(app: &App, gate: &Gate, wallets: &[Address], now: Millis) -> DecisionView {
+    let started = Instant::now();
+    let answer = app.engine.decide(gate, wallets);
+    let eligibility = answer.decision.eligibility;
+    metrics::histogram!(GATE_DECISION_SECONDS).record(started.elapsed());
+    metrics::counter!(GATE_DECISIONS_TOTAL, "eligibility" => word(eligibility)).increment(1);
+    DecisionView {
+        gate_id: gate.id.to_string(),
+        action: gate.action.clone(),
+        enabled: gate.enabled,
+        eligibility,
+        has_access: eligibility == Eligibility::Eligible,
+        as_of: answer
+            .as_of
+            .iter()
+            .map(|as_of| AsOfView::new(as_of, now))
+            .collect(),
+        stale: is_stale(app, gate, &answer.as_of, now),
+        wallets: answer
+            .wallets
+            .iter()
+            .map(|wallet| wallet.to_checksum(None))
+            .collect(),
+        trace: answer.decision.trace.iter().map(LeafView::from).collect(),
+    }
+}
+
+const fn word(eligibility: Eligibility) -> &'static str {
+    match eligibility {
+        Eligibility::Eligible => "eligible",
+        Eligibility::Ineligible => "ineligible",
+        Eligibility::Unknown => "unknown",
+    }
+}
+
+fn is_stale(app: &App, gate: &Gate, as_of: &[AsOf], now: Millis) -> bool {
+    let fresh = |chain: ChainId| {
+        let settled = as_of.iter().find(|as_of| as_of.chain == chain);
+        settled.is_some_and(|settled| now.saturating_sub(settled.time_ms) <= age_max_ms(app, chain))
+    };
+    needs(&gate.rule).iter().any(|need| !fresh(need.chain))
+}
+
+/// How old the settled block of a chain may be; of one that is no longer configured, nothing is fresh.
+fn age_max_ms(app: &App, chain: ChainId) -> Millis {
+    let Some(chain) = app.chain(chain) else {
+        return -1;
+    };
+    let confirmations = u32::try_from(chain.confirmations).unwrap_or(u32::MAX);
+    let settles_in = chain.block_time.saturating_mul(confirmations);
+    let bound = settles_in.saturating_mul(STALE_AFTER_CONFIRMATIONS);
+    i64::try_from(bound.max(STALE_AFTER_MIN).as_millis()).unwrap_or(i64::MAX)
+}
