@@ -1,5 +1,6 @@
 //! A real anvil on a port of its own, with the test contracts.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +31,7 @@ impl Anvil {
     pub async fn start(arguments: &[&str]) -> Outcome<Self> {
         let program = binary()?;
         let mut command = vec![program.as_os_str(), "--port".as_ref(), "0".as_ref()];
-        command.extend(arguments.iter().map(AsRef::as_ref));
+        command.extend(arguments.iter().map(OsStr::new));
         let guard = Guard::start(&command, "KILL", None)?;
         let listening = |line: &str| line.strip_prefix("Listening on ")?.parse::<SocketAddr>().ok();
         let anvil = Self {
