@@ -61,15 +61,13 @@ metrics_list! {
     Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
     /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
     Counter CHAIN_REORGS_TOTAL = "tollgate_chain_reorgs_total" in Count;
-    /// Blocks whose logs an endpoint answered incompletely, by chain.
-    Counter CHAIN_COMPLETENESS_FAILURES_TOTAL = "tollgate_chain_completeness_failures_total" in Count;
     /// From the last byte of a head's announcement to the commit of its block, by chain.
     Histogram CHAIN_HEAD_TO_COMMIT_SECONDS = "tollgate_chain_head_to_commit_seconds" in Seconds;
     /// Logs that a proven block held and that were never streamed, by chain.
     Counter CHAIN_UNSTREAMED_TOTAL = "tollgate_chain_unstreamed_logs_total" in Count;
     /// Logs that were streamed and that no proven block held, by chain.
     Counter CHAIN_STREAMED_UNPROVEN_TOTAL = "tollgate_chain_streamed_unproven_logs_total" in Count;
-    /// From a block's time to the moment it settled here, by chain.
+    /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
 
     /// Requests to endpoints, by chain, endpoint, method and outcome.
@@ -78,13 +76,17 @@ metrics_list! {
     Histogram ENDPOINT_REQUEST_SECONDS = "tollgate_endpoint_request_seconds" in Seconds;
     /// Age of the newest header that an endpoint announced, by chain and endpoint.
     Gauge ENDPOINT_HEADER_AGE_SECONDS = "tollgate_endpoint_header_age_seconds" in Seconds;
+    /// Sockets that were dropped, by chain, endpoint and reason.
+    Counter ENDPOINT_DISCONNECTS_TOTAL = "tollgate_endpoint_disconnects_total" in Count;
+    /// Streamed logs that nobody read in time, by chain and endpoint.
+    Counter ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL = "tollgate_endpoint_streamed_logs_dropped_total" in Count;
+    /// Answers that did not prove what they claimed, by chain and endpoint.
+    Counter ENDPOINT_UNPROVEN_TOTAL = "tollgate_endpoint_unproven_total" in Count;
     /// 1 while the WebSocket session is up, else 0, by chain and endpoint.
     Gauge ENDPOINT_CONNECTED = "tollgate_endpoint_connected" in Count;
 
-    /// Payments that met the finality policy, by chain and token symbol.
+    /// Payments that met the finality policy, by chain.
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
-    /// Credits given for a payment that no proven block holds, by chain. Must stay 0.
-    Counter PAYMENT_UNPROVEN_CREDITS_TOTAL = "tollgate_payment_unproven_credits_total" in Count;
     /// Logs that would have been payments and came without proof; they were refused. Must stay 0.
     Counter PAYMENT_UNPROVEN_TOTAL = "tollgate_payment_unproven_total" in Count;
     /// Payments that rules gave to different charges, and that wait for an operator.
@@ -93,17 +95,11 @@ metrics_list! {
     Counter INBOX_ATTENTION_TOTAL = "tollgate_inbox_attention_total" in Count;
     /// Transactions that lost a race and were run again.
     Counter ENGINE_RETRIES_TOTAL = "tollgate_engine_retries_total" in Count;
-    /// Payments of which a charge could not be found, and that wait for an operator, by chain.
-    Gauge PAYMENT_UNMATCHED = "tollgate_payment_unmatched" in Count;
 
     /// Decisions asked for, by eligibility (eligible, ineligible, unknown).
     Counter GATE_DECISIONS_TOTAL = "tollgate_gate_decisions_total" in Count;
     /// How long a decision took, reads of the chain included.
     Histogram GATE_DECISION_SECONDS = "tollgate_gate_decision_seconds" in Seconds;
-    /// Age of the oldest decision that is still handed out.
-    Gauge GATE_OLDEST_DECISION_AGE_SECONDS = "tollgate_gate_oldest_decision_age_seconds" in Seconds;
-    /// Balances read again that differed from what we had folded, by chain.
-    Counter GATE_BALANCE_DRIFT_TOTAL = "tollgate_gate_balance_drift_total" in Count;
 
     /// Age of the oldest event that is owed and not delivered.
     Gauge OUTBOX_OLDEST_AGE_SECONDS = "tollgate_outbox_oldest_age_seconds" in Seconds;

@@ -4,6 +4,7 @@
 //! clean. It must not decide what is logged; and a panic's message is kept only where it is a literal, as a formatted one
 //! may hold a value that must not be logged.
 
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
@@ -30,6 +31,7 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
         .map_err(|_| TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let set = if json {
         builder.json().flatten_event(true).finish().try_init()

@@ -169,16 +169,14 @@ create table watch (
     primary key (chain, contract)
 );
 
--- Transfers of watched contracts in the blocks that a reorg may still take back.
+-- Transfers of watched contracts in the blocks that a reorg may still take back, a row for each block and contract:
+-- sender, recipient (20 bytes each) and quantity (32 big-endian bytes), one transfer after another.
 create table movement (
     chain bigint not null,
     block_number bigint not null,
-    log_index bigint not null,
     contract bytea not null,
-    sender bytea not null,
-    recipient bytea not null,
-    quantity bytea not null,
-    primary key (chain, block_number, log_index)
+    moves bytea not null,
+    primary key (chain, block_number, contract)
 );
 
 -- Settled balances, as 32 big-endian bytes.
@@ -231,6 +229,7 @@ create table outbox (
     body text not null,
     created_at bigint not null
 );
+create index outbox_by_resource on outbox (resource, sequence);
 
 create table delivery (
     endpoint text not null,
@@ -242,7 +241,7 @@ create table delivery (
     last_status bigint,
     primary key (endpoint, outbox_id)
 );
-create index delivery_due on delivery (state, next_at);
+create index delivery_due on delivery (endpoint, state, next_at);
 create index delivery_by_resource on delivery (endpoint, resource, state, outbox_id);
 
 create table audit (

@@ -127,6 +127,7 @@ impl ChainView {
 #[utoipa::path(
     get,
     path = "/api/admin/chains",
+    operation_id = "list_chains",
     tag = "operators",
     responses((status = 200, body = ChainsView))
 )]

@@ -31,10 +31,10 @@ pub(super) struct NamedInQuery {
 #[into_params(parameter_in = Header)]
 pub(super) struct NamedInHeaders {
     /// The tenant, in place of `tenantId`.
-    #[param(rename = "x-tenant-id")]
+    #[param(rename = "x-tenant-id", value_type = Option<String>)]
     tenant: Vec<String>,
     /// The user, in place of `userId`.
-    #[param(rename = "x-user-id")]
+    #[param(rename = "x-user-id", value_type = Option<String>)]
     user: Vec<String>,
 }
 

@@ -112,6 +112,25 @@ pub(super) struct ChecksView {
     results: Vec<CheckView>,
 }
 
+/// Either.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum CheckAnswer {
+    One(CheckView),
+    Many(ChecksView),
+}
+
+impl IntoResponse for CheckAnswer {
+    fn into_response(self) -> Response {
+        let payment_required = StatusCode::PAYMENT_REQUIRED;
+        let status = match &self {
+            Self::One(view) if view.http_hint == payment_required.as_u16() => payment_required,
+            _ => StatusCode::OK,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
 /// Checks a feature, a meter or a minimum plan, one or up to 500
 ///
 /// A check that was decided is answered with 200, whatever the decision; where the catalogue's `denied_status` is 402, a
@@ -119,11 +138,12 @@ pub(super) struct ChecksView {
 #[utoipa::path(
     post,
     path = "/api/billing/check",
+    operation_id = "check_plan",
     tag = "usage and checks",
     params(NamedInQuery, NamedInHeaders),
     request_body = CheckBody,
     responses(
-        (status = 200, description = "A `CheckView`, or a `ChecksView` for many", body = CheckView),
+        (status = 200, description = "Decided", body = CheckAnswer),
         (status = 402, description = "Denied, where the catalogue says so", body = CheckView)
     )
 )]
@@ -131,19 +151,14 @@ pub(super) async fn check(
     State(app): State<Shared>,
     asker: Asker,
     body: JsonBody<Value>,
-) -> Result<Response, Problem> {
-    let is_many = body.value.get("checks").is_some();
-    if is_many {
+) -> Result<CheckAnswer, Problem> {
+    let moment = Moment::of(&app);
+    if body.value.get("checks").is_some() {
         let request = from_value(body.value)?;
-        return many(&app, &asker, request).map(|view| Json(view).into_response());
+        return many(&app, &asker, request, &moment).map(CheckAnswer::Many);
     }
-    let view = answer(&app, &asker, from_value(body.value)?, &Moment::of(&app), "")?;
-    let payment_required = StatusCode::PAYMENT_REQUIRED;
-    let status = match view.http_hint {
-        hint if hint == payment_required.as_u16() => payment_required,
-        _ => StatusCode::OK,
-    };
-    Ok((status, Json(view)).into_response())
+    let request = from_value(body.value)?;
+    answer(&app, &asker, request, &moment, "").map(CheckAnswer::One)
 }
 
 /// When a request was answered: the same for all of its checks.
@@ -164,7 +179,7 @@ impl Moment {
     }
 }
 
-fn many(app: &App, asker: &Asker, request: ChecksRequest) -> Result<ChecksView, Problem> {
+fn many(app: &App, asker: &Asker, request: ChecksRequest, moment: &Moment) -> Result<ChecksView, Problem> {
     let ChecksRequest { tenant_id, checks } = request;
     if checks.is_empty() || checks.len() > MAX_CHECKS {
         return Err(Problem::invalid(
@@ -172,14 +187,13 @@ fn many(app: &App, asker: &Asker, request: ChecksRequest) -> Result<ChecksView, 
             &format!("must be 1 to {MAX_CHECKS} checks"),
         ));
     }
-    let moment = Moment::of(app);
     let mut results = Vec::with_capacity(checks.len());
     for (index, mut check) in checks.into_iter().enumerate() {
         let place = format!("checks[{index}].");
         if check.tenant_id.is_none() && check.plan.is_none() {
             check.tenant_id.clone_from(&tenant_id);
         }
-        results.push(answer(app, asker, check, &moment, &place)?);
+        results.push(answer(app, asker, check, moment, &place)?);
     }
     Ok(ChecksView {
         allowed: results.iter().all(|view| view.allowed),

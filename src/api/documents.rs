@@ -95,6 +95,13 @@ fn describe(operation: &mut Operation, guard: Guard) {
         let before = operation.description.take();
         operation.description = Some(before.map_or(needed.clone(), |before| format!("{before}\n\n{needed}")));
     }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            "The answer".clone_into(&mut response.description);
+        }
+    }
     let problem = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
     let refusal = ResponseBuilder::new()
         .description("A refusal")
@@ -107,6 +114,7 @@ fn describe(operation: &mut Operation, guard: Guard) {
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "show_openapi",
     tag = "health",
     responses((status = 200, description = "An OpenAPI 3.1 document", content_type = "application/json", body = Object))
 )]

@@ -110,9 +110,10 @@ fn not_json(error: &serde_json::Error) -> Problem {
 
 /// The path of the field, also where serde names only the object around it.
 fn place(path: &str, text: &str) -> String {
-    let missing = text
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next());
+    let named = ["missing field `", "duplicate field `"];
+    let missing = named
+        .iter()
+        .find_map(|prefix| text.strip_prefix(prefix)?.split('`').next());
     match (path, missing) {
         (".", Some(field)) => field.to_owned(),
         (".", None) => "body".to_owned(),

@@ -166,7 +166,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
 }
 
 /// What is around every route. The last layer is the outermost.
-fn framed(router: Router<Shared>, server: &config::Server) -> Router<Shared> {
+fn framed<S: Clone + Send + Sync + 'static>(router: Router<S>, server: &config::Server) -> Router<S> {
     router
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)

@@ -178,7 +178,13 @@ impl From<&Catalogue> for PlansView {
 }
 
 /// Every plan
-#[utoipa::path(get, path = "/api/billing/plans", tag = "plans", responses((status = 200, body = PlansView)))]
+#[utoipa::path(
+    get,
+    path = "/api/billing/plans",
+    operation_id = "list_plans",
+    tag = "plans",
+    responses((status = 200, body = PlansView))
+)]
 pub(super) async fn list(State(app): State<Shared>) -> Json<PlansView> {
     Json(PlansView::from(app.engine.catalogue()))
 }
@@ -187,6 +193,7 @@ pub(super) async fn list(State(app): State<Shared>) -> Json<PlansView> {
 #[utoipa::path(
     get,
     path = "/api/billing/plans/{id}",
+    operation_id = "show_plan",
     tag = "plans",
     params(("id" = String, Path, description = "The plan's id or an alias of it")),
     responses((status = 200, body = PlanView))

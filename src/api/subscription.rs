@@ -72,6 +72,7 @@ impl SubscriptionView {
 #[utoipa::path(
     get,
     path = "/api/billing/subscription",
+    operation_id = "show_subscription",
     tag = "subscription",
     params(NamedInQuery, NamedInHeaders),
     responses((status = 200, body = SubscriptionView))

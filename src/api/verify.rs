@@ -61,7 +61,7 @@ pub(super) struct VerifyView {
     wallet: Option<String>,
     /// Whether every wallet that counts was proven to be the user's.
     proven: bool,
-    /// Whether every gate lets them in.
+    /// Whether every gate lets them in; false where there is none.
     has_access: bool,
     /// In the order of the request.
     results: Vec<DecisionView>,
@@ -194,7 +194,8 @@ pub(super) async fn verify(
         proven: subject.user.is_some(),
         user_id: subject.user.map(|user| user.to_string()),
         wallet: subject.wallet.map(|wallet| wallet.to_checksum(None)),
-        has_access: results.iter().all(|result| result.has_access),
+        // Nothing asked is nothing shown: without a gate nobody is let in.
+        has_access: !results.is_empty() && results.iter().all(|result| result.has_access),
         results,
     }))
 }

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::{ChainError, Failure, Unproven, scrub};
 use crate::clock::Clock;
 use crate::domain::ChainId;
+use crate::metrics as names;
 
 /// One endpoint's identity and marks.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Identity {
         }
         let now_s = u64::try_from(self.clock.now_ms() / 1000).unwrap_or(0);
         let age = Duration::from_secs(now_s.saturating_sub(newest));
-        gauge!("tollgate_endpoint_header_age_seconds", &self.labels()).set(age.as_secs_f64());
+        gauge!(names::ENDPOINT_HEADER_AGE_SECONDS, &self.labels()).set(age.as_secs_f64());
     }
 
     pub fn count_request(&self, method: &'static str, outcome: &'static str, took: Duration) {
@@ -110,27 +111,27 @@ impl Identity {
             ("method", method.to_owned()),
             ("outcome", outcome.to_owned()),
         ];
-        counter!("tollgate_endpoint_requests_total", &labels).increment(1);
-        histogram!("tollgate_endpoint_request_seconds", &labels[..3]).record(took.as_secs_f64());
+        counter!(names::ENDPOINT_REQUESTS_TOTAL, &labels).increment(1);
+        histogram!(names::ENDPOINT_REQUEST_SECONDS, &labels[..3]).record(took.as_secs_f64());
     }
 
     pub fn show_connected(&self, connected: bool) {
         let value = if connected { 1.0 } else { 0.0 };
-        gauge!("tollgate_endpoint_connected", &self.labels()).set(value);
+        gauge!(names::ENDPOINT_CONNECTED, &self.labels()).set(value);
     }
 
     pub fn count_reconnect(&self, reason: &'static str) {
         let [chain, endpoint] = self.labels();
         let labels = [chain, endpoint, ("reason", reason.to_owned())];
-        counter!("tollgate_endpoint_disconnects_total", &labels).increment(1);
+        counter!(names::ENDPOINT_DISCONNECTS_TOTAL, &labels).increment(1);
     }
 
     pub fn count_dropped_log(&self) {
-        counter!("tollgate_endpoint_streamed_logs_dropped_total", &self.labels()).increment(1);
+        counter!(names::ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL, &self.labels()).increment(1);
     }
 
     pub fn count_unproven(&self) {
-        counter!("tollgate_endpoint_unproven_total", &self.labels()).increment(1);
+        counter!(names::ENDPOINT_UNPROVEN_TOTAL, &self.labels()).increment(1);
     }
 
     pub fn failed(&self, method: &'static str, failure: Failure) -> ChainError {

@@ -4,6 +4,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 
 use super::answers::Change;
+use super::holdings::restart_watch;
 use super::idempotency::{self, Idempotency, Idempotent};
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id};
@@ -20,6 +21,12 @@ const MAX_GATES: usize = 1_000;
 
 /// The most wallets of one user.
 const MAX_WALLETS: usize = 50;
+
+/// No chain is this high, and every database holds it.
+const MAX_BLOCK: u64 = 1 << 53;
+
+/// The first block of a contract may be this far above what is read: it may be younger than our last look.
+const MAX_AHEAD: u64 = 1_000;
 
 /// Used and expired nonces are forgotten after a day.
 const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
@@ -61,23 +68,7 @@ impl Command for CreateGate {
         if let Some(known) = idempotency::recall(work, self.idempotency.as_ref()).await? {
             return Ok(known);
         }
-        let text_fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_TEXT;
-        if !text_fits(&self.name) {
-            return Err(EngineError::invalid(
-                "name",
-                format!("must be 1 to {MAX_TEXT} characters"),
-            ));
-        }
-        if self
-            .description
-            .as_deref()
-            .is_some_and(|text| text.chars().count() > MAX_TEXT)
-        {
-            return Err(EngineError::invalid(
-                "description",
-                format!("must be at most {MAX_TEXT} characters"),
-            ));
-        }
+        self.check_texts()?;
         if work.engine.answers.gates(&self.tenant).len() >= MAX_GATES {
             return Err(EngineError::Conflict {
                 code: "TOO_MANY_GATES",
@@ -113,6 +104,24 @@ impl Command for CreateGate {
 }
 
 impl CreateGate {
+    /// A NUL is text to one database and not to the other, and no control character is for people.
+    fn check_texts(&self) -> Result<(), EngineError> {
+        let plain = |text: &str, spared: &[char]| {
+            let unfit = |letter: char| letter.is_control() && !spared.contains(&letter);
+            text.chars().count() <= MAX_TEXT && !text.contains(unfit)
+        };
+        if self.name.trim().is_empty() || !plain(&self.name, &[]) {
+            let problem = format!("must be 1 to {MAX_TEXT} characters, on one line");
+            return Err(EngineError::invalid("name", problem));
+        }
+        let description = self.description.as_deref().unwrap_or_default();
+        if !plain(description, &['\n']) {
+            let problem = format!("must be at most {MAX_TEXT} characters, none of them a control character");
+            return Err(EngineError::invalid("description", problem));
+        }
+        Ok(())
+    }
+
     async fn watch(&self, work: &mut Work<'_>, chain: ChainId, contract: Address) -> Result<(), EngineError> {
         let settings = work.engine.chain(chain)?;
         // Without a first block the balances of those who hold already would be missed, and answered as a no.
@@ -122,21 +131,39 @@ impl CreateGate {
                 format!("is needed on chain {chain}: the block in which {contract} was deployed"),
             ));
         };
-        if work.tx.insert_watch(chain, contract, from).await? {
-            let watches = store::watches(work.tx.conn(), chain).await?;
-            let watch = watches
-                .into_iter()
-                .filter(|watch| watch.contract == contract)
-                .collect();
+        self.check_first_block(work, chain)?;
+        let is_new = work.tx.insert_watch(chain, contract, from).await?;
+        let watches = store::watches(work.tx.conn(), chain).await?;
+        let Some(watch) = watches.into_iter().find(|watch| watch.contract == contract) else {
+            return Ok(());
+        };
+        if is_new {
+            let watches = vec![watch];
             work.publish(Change::Chain {
                 chain,
                 heights: None,
                 balances: Vec::new(),
-                watches: watch,
+                watches,
             });
             work.published.watches_changed = true;
+        } else if from < watch.from_number {
+            restart_watch(work, chain, contract, from).await?;
         }
         Ok(())
+    }
+}
+
+impl CreateGate {
+    /// A contract that is watched from a block yet to come would be answered for without those who hold it by then.
+    fn check_first_block(&self, work: &Work<'_>, chain: ChainId) -> Result<(), EngineError> {
+        let heights = work.engine.answers.chain(chain).map(|known| known.heights);
+        let read = heights.and_then(|heights| heights.read).map(|read| read.number);
+        let newest = read.map_or(MAX_BLOCK, |read| read.saturating_add(MAX_AHEAD));
+        if self.from_block.is_none_or(|from| from <= newest) {
+            return Ok(());
+        }
+        let problem = format!("is above block {newest} of chain {chain}: it must be a block that there is");
+        Err(EngineError::invalid("fromBlock", problem))
     }
 }
 

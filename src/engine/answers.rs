@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, U256};
+use sqlx::AnyConnection;
 
 use crate::domain::{
     AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId,
@@ -53,7 +54,8 @@ pub(super) enum Change {
         balances: Vec<BalanceRow>,
         watches: Vec<Watch>,
     },
-    ChainReset(ChainId),
+    /// All of a chain, as it is stored.
+    ChainLoaded(ChainId, Box<ChainState>),
     WatchRestarted(ChainId, Watch),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
@@ -62,8 +64,8 @@ pub(super) enum Change {
 }
 
 #[derive(Debug, Default)]
-struct ChainState {
-    heights: Heights,
+pub(super) struct ChainState {
+    pub(super) heights: Heights,
     contracts: HashMap<Address, Contract>,
 }
 
@@ -106,16 +108,15 @@ fn is_impossible(value: U256) -> bool {
 }
 
 impl ChainState {
-    async fn load(store: &Store, chain: ChainId) -> Result<Self, StoreError> {
-        let mut conn = store.read().await?;
+    pub(super) async fn load(conn: &mut AnyConnection, chain: ChainId) -> Result<Self, StoreError> {
         let mut state = Self::default();
-        if let Some(row) = store::chain_row(&mut conn, chain).await? {
+        if let Some(row) = store::chain_row(conn, chain).await? {
             state.heights = row.heights;
         }
-        for watch in store::watches(&mut conn, chain).await? {
+        for watch in store::watches(conn, chain).await? {
             state.put_watch(watch);
         }
-        for balance in store::balances(&mut conn, chain).await? {
+        for balance in store::balances(conn, chain).await? {
             state.put_balance(&balance);
         }
         Ok(state)
@@ -156,11 +157,12 @@ impl ChainState {
 
 impl Answers {
     pub(super) async fn load(store: &Store, chain_ids: &[ChainId]) -> Result<Self, StoreError> {
+        let mut conn = store.read().await?;
         let mut chains = HashMap::new();
         for chain in chain_ids {
-            chains.insert(*chain, RwLock::new(ChainState::load(store, *chain).await?));
+            let state = ChainState::load(&mut conn, *chain).await?;
+            chains.insert(*chain, RwLock::new(state));
         }
-        let mut conn = store.read().await?;
         let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
         for source in store::sources(&mut conn, None).await? {
             sources.entry(source.tenant.clone()).or_default().push(source);
@@ -198,6 +200,27 @@ impl Answers {
         })
     }
 
+    /// Replaces everything by what is stored.
+    pub(super) async fn reload(&self, store: &Store) -> Result<(), StoreError> {
+        let chains: Vec<ChainId> = self.chains.keys().copied().collect();
+        let loaded = Self::load(store, &chains).await?;
+        for (chain, state) in loaded.chains {
+            if let Some(lock) = self.chains.get(&chain) {
+                *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        *write(&self.tenants) = loaded
+            .tenants
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *write(&self.wallets) = loaded
+            .wallets
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *write(&self.gates) = loaded.gates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(())
+    }
+
     pub(super) fn apply(&self, change: Change) {
         match change {
             Change::Chain {
@@ -222,9 +245,14 @@ impl Answers {
                     self.unsight(chain, heights.read.map_or(0, |read| read.number));
                 }
             }
-            Change::ChainReset(chain) => {
+            Change::ChainLoaded(chain, mut loaded) => {
                 if let Some(lock) = self.chains.get(&chain) {
-                    *write(lock) = ChainState::default();
+                    let mut state = write(lock);
+                    // Watches are never removed: one that was not loaded was added since.
+                    for (contract, known) in state.contracts.drain() {
+                        loaded.contracts.entry(contract).or_insert(known);
+                    }
+                    *state = *loaded;
                 }
             }
             Change::WatchRestarted(chain, watch) => {
@@ -246,8 +274,8 @@ impl Answers {
             Change::Wallet(link) => {
                 let mut wallets = write(&self.wallets);
                 let linked = wallets.entry((link.tenant, link.user)).or_default();
-                if !linked.contains(&link.address) {
-                    linked.push(link.address);
+                if let Err(place) = linked.binary_search(&link.address) {
+                    linked.insert(place, link.address);
                 }
             }
             Change::Gate(gate) => {

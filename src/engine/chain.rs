@@ -2,11 +2,12 @@
 //! where there was a reorg, forward over proven blocks, and what the finality policy then covers takes effect.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use alloy::primitives::B256;
 use serde_json::json;
 
-use super::answers::Change;
+use super::answers::{ChainState, Change};
 use super::holdings::Moves;
 use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
@@ -19,13 +20,13 @@ use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
 use crate::store::{self, ChainRow, KeptHeader};
 
-/// Blocks that are kept below the head at the least, for a reorg to be measured against.
+/// Blocks that are kept below what is read at the least, for a reorg to be measured against.
 const MIN_WINDOW: u64 = 256;
 
 /// Old headers are forgotten this many blocks at a time.
-const PRUNE_EVERY: u64 = 64;
+pub(super) const PRUNE_EVERY: u64 = 64;
 
-/// How many blocks below the head are kept.
+/// How many blocks below what is read are kept at the least.
 pub(super) fn window(chain: &config::Chain) -> u64 {
     MIN_WINDOW.max(chain.confirmations.saturating_mul(2))
 }
@@ -83,6 +84,10 @@ impl Command for OpenChain {
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
         let row = row.ok_or(EngineError::NotFound("chain"))?;
         let headers = store::headers(work.tx.conn(), self.chain).await?;
+        // Another instance may have led it since ours was loaded, and every step adds to what is in memory.
+        let mut state = ChainState::load(work.tx.conn(), self.chain).await?;
+        state.heights.head = self.head;
+        work.publish(Change::ChainLoaded(self.chain, Box::new(state)));
         Ok(OpenedChain { fence, row, headers })
     }
 }
@@ -121,14 +126,8 @@ impl Command for ResetChain {
         for tenant in tenants {
             settle::refold_crypto(work, &tenant).await?;
         }
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        work.publish(Change::ChainReset(self.chain));
-        work.publish(Change::Chain {
-            chain: self.chain,
-            heights: None,
-            balances: Vec::new(),
-            watches,
-        });
+        let state = ChainState::load(work.tx.conn(), self.chain).await?;
+        work.publish(Change::ChainLoaded(self.chain, Box::new(state)));
         Ok(())
     }
 }
@@ -188,13 +187,17 @@ impl Command for Advance {
             step.roll_back(work, ancestor).await?;
         }
         self.check_linked(&step)?;
-        let last = self.blocks.last().map_or(0, |block| block.header.number);
+        let below = step.heights.read.map_or(0, |read| read.number);
+        let last = self.blocks.last().map_or(below, |block| block.header.number);
         for block in &self.blocks {
             step.read(work, block, last).await?;
         }
         step.settle(work, &self.blocks).await?;
-        step.finish(work, row.heights.read.map_or(0, |read| read.number))
-            .await
+        if below / PRUNE_EVERY != last / PRUNE_EVERY {
+            let lowest = last.saturating_sub(window(settings));
+            work.tx.prune_below(self.chain, lowest).await?;
+        }
+        step.finish(work).await
     }
 }
 
@@ -271,13 +274,12 @@ impl Step<'_> {
             (Some(before), Some(after.clone())),
         )
         .await?;
-        let sequence = i64::try_from(read).unwrap_or(i64::MAX);
         let data = json!({"chainId": chain, "ancestor": ancestor, "depth": depth});
-        work.owe("chain.reorged", format!("chain:{chain}"), sequence, data)
-            .await
+        work.owe("chain.reorged", format!("chain:{chain}"), data).await
     }
 
-    /// Stores one block's facts; `last` is the highest block of this step. Nothing of them counts yet.
+    /// Stores one block's facts. Nothing of them counts yet. `last` is the number of the step's last block: what is kept is
+    /// measured from there and never from the head, so that the kept headers always end in what is read.
     async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, last: u64) -> Result<(), EngineError> {
         let number = block.header.number;
         let kept = number.saturating_add(window(self.chain)) > last;
@@ -335,7 +337,7 @@ impl Step<'_> {
                 self.touched.insert(charge.clone());
             } else {
                 let resource = format!("payment:{}", subject(&key));
-                work.owe("payment.unmatched", resource, 1, evidence(&payment))
+                work.owe("payment.unmatched", resource, evidence(&payment))
                     .await?;
             }
         }
@@ -376,6 +378,10 @@ impl Step<'_> {
                 (None, Some(evidence(&payment))),
             )
             .await?;
+            let lag_ms = work.now.saturating_sub(payment.block_time_ms).max(0);
+            let lag = Duration::from_millis(u64::try_from(lag_ms).unwrap_or_default());
+            ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => self.chain.name.clone())
+                .record(lag);
             ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => self.chain.name.clone())
                 .increment(1);
             self.touched
@@ -384,14 +390,8 @@ impl Step<'_> {
         self.moves.settle(work, before, number).await
     }
 
-    async fn finish(self, work: &mut Work<'_>, before: u64) -> Result<Heights, EngineError> {
+    async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
-        let read = self.heights.read.map_or(0, |read| read.number);
-        if before / PRUNE_EVERY != read / PRUNE_EVERY {
-            work.tx
-                .prune_below(chain, read.saturating_sub(window(self.chain)))
-                .await?;
-        }
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
         let (balances, watches) = self.moves.store(work).await?;

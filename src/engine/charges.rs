@@ -21,7 +21,7 @@ use crate::store;
 const AMOUNT_TRIES: u32 = 32;
 
 /// A charge matches payments from this much before it was made: a block's clock may be behind ours.
-const CLOCK_SKEW_MS: i64 = 60_000;
+pub(super) const CLOCK_SKEW_MS: i64 = 60_000;
 
 /// After its grace an amount rests this much longer, so that a payment that settles late cannot meet the next charge.
 const REST_MS: i64 = 60 * 60 * 1000;
@@ -223,7 +223,7 @@ impl CreateCharge {
         let view = json!(ChargeView::new(work.engine, &charge, &[], None));
         work.audit("charge.create", resource.clone(), (None, Some(view.clone())))
             .await?;
-        work.owe("charge.created", resource, 1, json!({"charge": view}))
+        work.owe("charge.created", resource, json!({"charge": view}))
             .await?;
         Ok(charge)
     }
@@ -240,7 +240,10 @@ async fn lease_amount(
     pool: SuffixPool,
 ) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
-    let taken = store::pool_usage(work.tx.conn(), place, terms.price, work.now).await?;
+    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
+    // Money for the charge that has an amount now may stand in blocks that are not read yet.
+    let seen = (work.now, row.map_or(0, |row| row.heights.settled_time_ms));
+    let taken = store::pool_usage(work.tx.conn(), place, terms.price, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
     if taken.saturating_mul(10) >= pool.count.saturating_mul(9) {
@@ -260,7 +263,7 @@ async fn lease_amount(
         terms.due = terms
             .price
             .saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
-        if work.tx.lease_amount(terms, times, work.now).await? {
+        if work.tx.lease_amount(terms, times, seen).await? {
             return Ok(());
         }
     }

@@ -55,15 +55,23 @@ impl Engine {
     pub async fn due_deliveries(&self, endpoint: &str) -> Result<Vec<Delivery>, EngineError> {
         let mut conn = self.inner.store.read().await?;
         let now = self.inner.clock.now_ms();
-        Ok(store::due_deliveries(&mut conn, endpoint, now, BATCH).await?)
+        let due = store::due_deliveries(&mut conn, endpoint, now, BATCH).await?;
+        // Whoever is told of a change may ask about it at once.
+        self.inner.caught_up().await;
+        Ok(due)
     }
 
-    /// When the oldest event that is still owed was made.
+    /// When the oldest event was made that is still owed to anyone who is configured.
     ///
     /// # Errors
     /// The database fails.
     pub async fn oldest_owed(&self) -> Result<Option<Millis>, EngineError> {
         let mut conn = self.inner.store.read().await?;
-        Ok(store::oldest_due_delivery(&mut conn).await?)
+        let mut oldest: Option<Millis> = None;
+        for endpoint in &self.inner.settings.webhooks {
+            let owed = store::oldest_due_delivery(&mut conn, endpoint).await?;
+            oldest = [oldest, owed].into_iter().flatten().min();
+        }
+        Ok(oldest)
     }
 }

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, U256};
+use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::window;
+use super::chain::{PRUNE_EVERY, window};
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, ProvenBlock, Transfer};
 use crate::ledger;
@@ -179,7 +180,6 @@ impl Moves {
 fn movement_of(transfer: &Transfer, block_number: u64) -> Movement {
     Movement {
         block_number,
-        log_index: transfer.log_index,
         contract: transfer.contract,
         sender: transfer.from,
         recipient: transfer.to,
@@ -248,6 +248,8 @@ impl Command for ActivateWatches {
             balances,
             watches,
         });
+        // Their history may begin.
+        work.published.watches_changed = true;
         Ok(())
     }
 }
@@ -281,22 +283,31 @@ impl Command for RestartHistory {
         if !work.tx.claim_lease(self.chain, self.fence).await? {
             return Err(EngineError::LeaseLost(self.chain));
         }
-        work.tx.restart_watch(self.chain, self.contract).await?;
-        work.audit(
-            "watch.restart",
-            format!("{}:{}", self.chain.caip2(), self.contract),
-            (None, None),
-        )
-        .await?;
-        let watches = store::watches(work.tx.conn(), self.chain).await?;
-        let watch = watches.into_iter().find(|watch| watch.contract == self.contract);
-        work.publish(Change::WatchRestarted(
-            self.chain,
-            watch.ok_or(EngineError::NotFound("watch"))?,
-        ));
-        work.published.watches_changed = true;
-        Ok(())
+        let watch = Moves::load(work, self.chain).watches.get(&self.contract).copied();
+        let watch = watch.ok_or(EngineError::NotFound("watch"))?;
+        restart_watch(work, self.chain, self.contract, watch.from_number).await
     }
+}
+
+/// Forgets what was folded of a contract, and reads its history from `from` on.
+pub(super) async fn restart_watch(
+    work: &mut Work<'_>,
+    chain: ChainId,
+    contract: Address,
+    from: u64,
+) -> Result<(), EngineError> {
+    work.tx.restart_watch(chain, contract, from).await?;
+    let subject = format!("{}:{contract}", chain.caip2());
+    work.audit("watch.restart", subject, (None, Some(json!({"from": from}))))
+        .await?;
+    let watches = store::watches(work.tx.conn(), chain).await?;
+    let watch = watches.into_iter().find(|watch| watch.contract == contract);
+    work.publish(Change::WatchRestarted(
+        chain,
+        watch.ok_or(EngineError::NotFound("watch"))?,
+    ));
+    work.published.watches_changed = true;
+    Ok(())
 }
 
 /// Folds a stretch of one contract's history.
@@ -343,8 +354,10 @@ impl Command for FoldHistory {
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let last = self.check(work, &watch).await?;
         let settled = answer.heights.settled.map(|settled| settled.number);
-        let floor = answer.heights.read.map_or(0, |read| read.number);
-        let floor = floor.saturating_sub(window(work.engine.chain(self.chain)?));
+        // A reorg may go back to the lowest header that is still kept.
+        let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
+        let read = answer.heights.read.map_or(0, |read| read.number);
+        let floor = read.saturating_sub(depth);
         let mut kept = Vec::new();
         for block in &self.blocks {
             let number = block.header.number;
@@ -399,7 +412,13 @@ impl FoldHistory {
             .ok_or_else(not_linked)?;
         let kept = store::header_at(work.tx.conn(), self.chain, last.number).await?;
         if kept.is_some_and(|kept| kept.block != last) {
-            return Err(not_linked());
+            // Above what is settled a reorg may be under way; below it, this was never our chain.
+            let answer = work.engine.answers.chain(self.chain);
+            let settled = answer.and_then(|answer| answer.heights.settled);
+            return Err(match settled {
+                Some(settled) if last.number <= settled.number => EngineError::ForeignHistory(self.contract),
+                _ => not_linked(),
+            });
         }
         let reaches_live = last.number + 1 == live_from;
         if reaches_live && watch.live_parent.is_some_and(|parent| parent != last.hash) {

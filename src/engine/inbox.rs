@@ -10,6 +10,9 @@ use crate::metrics;
 use crate::store::{self, InboxKey};
 use crate::stripe::{self, NoSource, Payload, PriceRef, Seen, StripeEvent, SubscriptionSnapshot};
 
+/// Tries of one event, a second apart at the least, until it is left to a person.
+const MAX_TRIES: i64 = 1_000;
+
 /// Events that are looked for at once.
 const BATCH: i64 = 100;
 
@@ -90,8 +93,15 @@ impl Command for ApplyInbox {
 }
 
 async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String, EngineError> {
-    let Payload::Subscription(_, snapshot) = &event.payload else {
-        return Ok("stored: its type changes nothing".to_owned());
+    if event.account.is_some() {
+        return Ok("attention: it is of a connected account, and none is served here".to_owned());
+    }
+    let snapshot = match &event.payload {
+        Payload::Subscription(_, snapshot) => snapshot,
+        Payload::Thin(_) => {
+            return Ok("attention: a thin event needs its object fetched; send snapshots".to_owned());
+        }
+        Payload::Other(_) => return Ok("stored: its type changes nothing".to_owned()),
     };
     if snapshot
         .subject
@@ -103,9 +113,6 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
     let Some(tenant) = subject_of(work, snapshot).await? else {
         return Ok("attention: orphan: neither its metadata nor its customer names a tenant".to_owned());
     };
-    if let Some(customer) = &snapshot.customer {
-        work.tx.put_customer(Provider::Stripe, customer, &tenant).await?;
-    }
     let previous = store::source(work.tx.conn(), Provider::Stripe, &snapshot.id).await?;
     let seen = Seen {
         at: event.created,
@@ -119,7 +126,11 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
             .and_then(|key| catalogue.plan_for_stripe_price(key));
         catalogue.plan_for_stripe_price(&price.id).or(by_key)
     };
-    match stripe::to_source(snapshot, seen, &tenant, previous.as_ref(), plan_of) {
+    let source = stripe::to_source(snapshot, seen, &tenant, previous.as_ref(), plan_of);
+    if let (Some(customer), false) = (&snapshot.customer, source == Err(NoSource::Stale)) {
+        work.tx.put_customer(Provider::Stripe, customer, &tenant).await?;
+    }
+    match source {
         Ok(source) => {
             let attention = source.attention.clone();
             put_source(work, source).await?;
@@ -176,12 +187,19 @@ impl Command for GiveUpInbox {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
         work.tx.fail_inbox(&self.key, &self.problem).await?;
-        work.audit(
-            "inbox.fail",
-            format!("event:{}", self.key.event_id),
-            (None, Some(json!(self.problem))),
-        )
-        .await
+        let event = store::inbox_event(work.tx.conn(), &self.key).await?;
+        if event.is_some_and(|event| event.attempts >= MAX_TRIES) {
+            let (now, outcome) = (work.now, format!("attention: given up: {}", self.problem));
+            work.tx.finish_inbox(&self.key, &outcome, now).await?;
+            work.audit(
+                "inbox.give_up",
+                format!("event:{}", self.key.event_id),
+                (None, Some(json!(outcome))),
+            )
+            .await?;
+            ::metrics::counter!(metrics::INBOX_ATTENTION_TOTAL).increment(1);
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -82,6 +83,10 @@ struct Inner {
     answers: Answers,
     keys: KeyRing,
     chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
+    /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
+    publishing: tokio::sync::RwLock<()>,
+    /// A commit's outcome is unknown: memory must be loaded anew before anything is built on it.
+    memory_unsure: AtomicBool,
     inbox: watch::Sender<()>,
     outbox: watch::Sender<()>,
     watches: watch::Sender<()>,
@@ -112,6 +117,8 @@ impl Engine {
             answers,
             keys: KeyRing::default(),
             chain_locks,
+            publishing: tokio::sync::RwLock::default(),
+            memory_unsure: AtomicBool::new(false),
             inbox: watch::Sender::new(()),
             outbox: watch::Sender::new(()),
             watches: watch::Sender::new(()),
@@ -152,11 +159,20 @@ impl Engine {
     }
 
     async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, EngineError> {
+        self.inner.make_sure().await?;
         let tx = self.inner.store.begin_write().await?;
         let mut work = work::Work::begin(&self.inner, tx, command.origin());
         let output = command.run(&mut work).await?;
-        let published = work.commit().await?;
-        self.inner.publish(published);
+        let _publishing = self.inner.publishing.read().await;
+        match work.commit().await {
+            Ok(published) => self.inner.publish(published),
+            // The database said no, so nothing of it is there.
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(error) => {
+                self.inner.memory_unsure.store(true, Ordering::SeqCst);
+                return Err(error.into());
+            }
+        }
         Ok(output)
     }
 
@@ -209,6 +225,23 @@ fn pause_before(attempt: u32) -> Duration {
 }
 
 impl Inner {
+    /// Loads memory anew where a commit's outcome was unknown. No commit is between the database and memory meanwhile.
+    async fn make_sure(&self) -> Result<(), EngineError> {
+        if !self.memory_unsure.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _alone = self.publishing.write().await;
+        self.answers.reload(&self.store).await?;
+        self.memory_unsure.store(false, Ordering::SeqCst);
+        tracing::warn!("a commit's outcome was unknown: the answers in memory were loaded anew");
+        Ok(())
+    }
+
+    /// Waits until memory answers everything that was durable when this was called.
+    async fn caught_up(&self) {
+        drop(self.publishing.write().await);
+    }
+
     fn chain_lock(&self, chain: ChainId) -> Result<&tokio::sync::Mutex<()>, EngineError> {
         self.chain_locks
             .get(&chain)
@@ -225,14 +258,14 @@ impl Inner {
     }
 
     fn publish(&self, published: work::Published) {
+        for change in published.changes {
+            self.answers.apply(change);
+        }
         if published.owes_events {
             self.outbox.send_replace(());
         }
         if published.has_inbox {
             self.inbox.send_replace(());
-        }
-        for change in published.changes {
-            self.answers.apply(change);
         }
         if published.watches_changed {
             self.watches.send_replace(());

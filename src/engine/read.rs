@@ -162,6 +162,8 @@ impl Engine {
             charge.state = ChargeState::Detected;
         }
         let payments = store::payments_of_charge(&mut conn, id).await?;
+        // Whoever sees a charge paid may ask at once what the tenant has.
+        self.inner.caught_up().await;
         let read = self
             .inner
             .answers

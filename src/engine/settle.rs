@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::EngineError;
+use super::charges::CLOCK_SKEW_MS;
 pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
@@ -36,10 +37,11 @@ pub(super) async fn candidates(
 ) -> Result<Candidates, EngineError> {
     let place = (payment.key.chain, payment.token, payment.treasury);
     let at = payment.block_time_ms;
+    let times = (at, at.saturating_add(CLOCK_SKEW_MS));
     let exact_amount = store::leased_charges(conn, place, payment.amount, at).await?;
     let links = store::wallets_at(conn, payment.payer).await?;
     let payer_wallet = match links.as_slice() {
-        [link] => store::open_charges_of_tenant(conn, &link.tenant, &link.user, place, at).await?,
+        [link] => store::open_charges_of_tenant(conn, &link.tenant, &link.user, place, times).await?,
         _ => Vec::new(),
     };
     Ok(Candidates {
@@ -60,9 +62,9 @@ pub(super) async fn settle_charges(
             continue;
         };
         let payments = store::payments_of_charge(work.tx.conn(), id).await?;
-        let chain = work.engine.chain(before.terms.chain)?;
-        // A token that is no longer accepted keeps its charges exact: no tolerance.
-        let token = chain.token(before.terms.token);
+        let chain = work.engine.chain(before.terms.chain).ok();
+        // A chain or token that is no longer configured keeps its charges exact: no tolerance.
+        let token = chain.and_then(|chain| chain.token(before.terms.token));
         let tolerance = token.map(|token| work.engine.settings.payments.tolerance(before.terms.due, token));
         let clock = ChargeClock {
             now: work.now,
@@ -123,7 +125,7 @@ async fn write(
     let evidence: Vec<Value> = payments.iter().map(super::chain::evidence).collect();
     for kind in events(before, after) {
         let data = json!({"charge": after_json, "payments": evidence});
-        work.owe(kind, resource.clone(), after.sequence, data).await?;
+        work.owe(kind, resource.clone(), data).await?;
     }
     Ok(())
 }

@@ -87,10 +87,7 @@ pub(super) async fn put_source(work: &mut Work<'_>, after: Source) -> Result<(),
         .await?;
     let kind = subscription_event(before.as_ref(), &after);
     let data = json!({"tenantId": after.tenant, "subscription": after_json});
-    // Sources have no count of their own; the resource keeps them in order, and the time tells them apart.
-    let sequence = work.now;
-    work.owe(kind, format!("tenant:{}", after.tenant), sequence, data)
-        .await
+    work.owe(kind, format!("tenant:{}", after.tenant), data).await
 }
 
 /// What a change of a source is called.
@@ -138,7 +135,7 @@ pub(super) async fn refold(work: &mut Work<'_>, tenant: &TenantId) -> Result<(),
         let before = before.unwrap_or(&default);
         if (&before.plan, before.access) != (&after.plan, after.access) {
             let data = json!({"tenantId": tenant, "before": view(before), "entitlement": after_json});
-            work.owe("entitlement.changed", subject, sequence, data).await?;
+            work.owe("entitlement.changed", subject, data).await?;
         }
     }
     let answer = TenantAnswer {

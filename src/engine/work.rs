@@ -8,7 +8,7 @@ use super::answers::Change;
 use super::view::rfc3339;
 use super::{EngineError, Inner, random_id};
 use crate::domain::{ChainId, Millis};
-use crate::store::{Audit, Event, WriteTx};
+use crate::store::{self, Audit, Event, StoreError, WriteTx};
 
 /// Who does something, and why; for the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,14 +89,14 @@ impl<'e> Work<'e> {
         Ok(self.tx.insert_audit(&audit, self.now).await?)
     }
 
-    /// Owes an event: the body is fixed here, as every try will send it.
+    /// Owes an event: the body is fixed here, as every try will send it. Its sequence counts the resource's events.
     pub(super) async fn owe(
         &mut self,
         kind: &'static str,
         resource: String,
-        sequence: i64,
         data: Value,
     ) -> Result<(), EngineError> {
+        let sequence = store::next_sequence(self.tx.conn(), &resource).await?;
         let body = json!({
             "type": kind,
             "timestamp": rfc3339(self.now),
@@ -117,7 +117,7 @@ impl<'e> Work<'e> {
         Ok(())
     }
 
-    pub(super) async fn commit(self) -> Result<Published, EngineError> {
+    pub(super) async fn commit(self) -> Result<Published, StoreError> {
         self.tx.commit().await?;
         Ok(self.published)
     }

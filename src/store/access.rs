@@ -119,12 +119,14 @@ pub async fn wallet_links_of(
     rows.iter().map(link_from).collect()
 }
 
-/// Every wallet that was proven.
+/// Every wallet that was proven, by address.
 ///
 /// # Errors
 /// The database fails.
 pub async fn wallet_links(conn: &mut AnyConnection) -> Result<Vec<WalletLink>, StoreError> {
-    let rows = sqlx::query("select * from wallet_link").fetch_all(conn).await?;
+    let rows = sqlx::query("select * from wallet_link order by address, tenant")
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(link_from).collect()
 }
 

@@ -78,8 +78,8 @@ pub async fn open_charge_for(
     row.as_ref().map(charge_from).transpose()
 }
 
-/// The charges of a tenant that a payment with `token` may still settle, of one user or of none in particular. At most
-/// three: two are too many for any rule.
+/// The charges of a tenant, made up to `made_by`, that a payment at `at` may still settle, of one user or of none in
+/// particular. At most three: two are too many for any rule.
 ///
 /// # Errors
 /// The database fails.
@@ -88,11 +88,12 @@ pub async fn open_charges_of_tenant(
     tenant: &TenantId,
     user: &UserId,
     (chain, token, treasury): (ChainId, Address, Address),
-    at: Millis,
+    (at, made_by): (Millis, Millis),
 ) -> Result<Vec<ChargeId>, StoreError> {
     let rows = sqlx::query(
         "select id from charge where tenant = $1 and state in ('open', 'confirming', 'expired') and chain = $2 \
-         and token = $3 and treasury = $4 and grace_until >= $5 and coalesce(user_id, $6) = $6 order by id limit 3",
+         and token = $3 and treasury = $4 and created_at <= $7 and grace_until >= $5 \
+         and coalesce(user_id, $6) = $6 order by id limit 3",
     )
     .bind(tenant.as_str())
     .bind(int(chain.0))
@@ -100,6 +101,7 @@ pub async fn open_charges_of_tenant(
     .bind(treasury.to_vec())
     .bind(at)
     .bind(user.as_str())
+    .bind(made_by)
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| row.parsed("id", "a charge id")).collect()
@@ -131,7 +133,7 @@ pub async fn leased_charges(
         .collect()
 }
 
-/// How many amounts of one price are taken.
+/// How many amounts of one price are taken: [`WriteTx::lease_amount`] would not give them.
 ///
 /// # Errors
 /// The database fails.
@@ -139,17 +141,18 @@ pub async fn pool_usage(
     conn: &mut AnyConnection,
     (chain, token, treasury): (ChainId, Address, Address),
     price: Amount,
-    now: Millis,
+    (now, settled_time): (Millis, Millis),
 ) -> Result<i64, StoreError> {
     let row = sqlx::query(
         "select count(*) as taken from amount_lease l join charge c on c.id = l.charge where l.chain = $1 \
-         and l.token = $2 and l.treasury = $3 and c.price = $4 and l.free_at > $5",
+         and l.token = $2 and l.treasury = $3 and c.price = $4 and (l.free_at > $5 or l.valid_until >= $6)",
     )
     .bind(int(chain.0))
     .bind(token.to_vec())
     .bind(treasury.to_vec())
     .bind(price.to_string())
     .bind(now)
+    .bind(settled_time)
     .fetch_one(conn)
     .await?;
     row.int("taken")
@@ -265,8 +268,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Leases the amount due to a charge, unless another holds it until after `now`. It matches payments whose block is
-    /// between `valid_from` and the end of grace, and is free again at `free_at`.
+    /// Leases the amount due to a charge, unless another holds it: until after `now`, or for blocks that are not settled
+    /// yet. It matches payments whose block is between `valid_from` and the end of grace, and is free again at `free_at`.
     ///
     /// # Errors
     /// The database fails.
@@ -274,13 +277,13 @@ impl WriteTx {
         &mut self,
         terms: &ChargeTerms,
         (valid_from, free_at): (Millis, Millis),
-        now: Millis,
+        (now, settled_time): (Millis, Millis),
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "insert into amount_lease (chain, token, treasury, due, charge, valid_from, valid_until, free_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (chain, token, treasury, due) do update \
              set charge = excluded.charge, valid_from = excluded.valid_from, valid_until = excluded.valid_until, \
-             free_at = excluded.free_at where amount_lease.free_at <= $9",
+             free_at = excluded.free_at where amount_lease.free_at <= $9 and amount_lease.valid_until < $10",
         )
         .bind(int(terms.chain.0))
         .bind(terms.token.to_vec())
@@ -291,6 +294,7 @@ impl WriteTx {
         .bind(terms.grace_until)
         .bind(free_at)
         .bind(now)
+        .bind(settled_time)
         .execute(self.conn())
         .await?;
         Ok(done.rows_affected() == 1)

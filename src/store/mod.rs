@@ -33,7 +33,7 @@ pub use charge::{
 };
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
-pub use outbox::{Audit, Delivery, Event, due_deliveries, oldest_due_delivery};
+pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
 pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 

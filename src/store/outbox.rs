@@ -92,18 +92,38 @@ pub async fn due_deliveries(
     rows.iter().map(delivery_from).collect()
 }
 
-/// When the oldest event that is still owed was made.
+/// When the oldest event that is still owed to one endpoint was made.
 ///
 /// # Errors
 /// The database fails.
-pub async fn oldest_due_delivery(conn: &mut AnyConnection) -> Result<Option<Millis>, StoreError> {
+pub async fn oldest_due_delivery(
+    conn: &mut AnyConnection,
+    endpoint: &str,
+) -> Result<Option<Millis>, StoreError> {
     let row = sqlx::query(
-        "select o.created_at from delivery d join outbox o on o.id = d.outbox_id where d.state = 'pending' \
-         order by d.outbox_id limit 1",
+        "select o.created_at from delivery d join outbox o on o.id = d.outbox_id \
+         where d.endpoint = $1 and d.state = 'pending' order by d.outbox_id limit 1",
     )
+    .bind(endpoint)
     .fetch_optional(conn)
     .await?;
     row.map(|row| row.int("created_at")).transpose()
+}
+
+/// The number of a resource's next event, from 1.
+///
+/// # Errors
+/// The database fails.
+pub async fn next_sequence(conn: &mut AnyConnection, resource: &str) -> Result<i64, StoreError> {
+    let row = sqlx::query("select sequence from outbox where resource = $1 order by sequence desc limit 1")
+        .bind(resource)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row
+        .map(|row| row.int("sequence"))
+        .transpose()?
+        .unwrap_or(0)
+        .saturating_add(1))
 }
 
 impl WriteTx {

@@ -61,7 +61,7 @@ pub async fn source(
     row.as_ref().map(source_from).transpose()
 }
 
-/// The sources of one tenant, or of all.
+/// The sources of one tenant, or of all, in the same order.
 ///
 /// # Errors
 /// The database fails.
@@ -72,7 +72,7 @@ pub async fn sources(conn: &mut AnyConnection, tenant: Option<&TenantId>) -> Res
             query.bind(tenant.as_str()).fetch_all(conn).await?
         }
         None => {
-            sqlx::query("select * from source order by tenant")
+            sqlx::query("select * from source order by tenant, provider, provider_ref")
                 .fetch_all(conn)
                 .await?
         }

@@ -54,6 +54,7 @@ impl History {
     /// Only a halt; all else is tried again.
     pub(super) async fn run(&self) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(IDLE, Duration::from_secs(30));
+        let mut watches = self.engine.watch_changes();
         loop {
             let delay = match self.step().await {
                 Ok(true) => {
@@ -67,7 +68,8 @@ impl History {
                     backoff.next_delay()
                 }
             };
-            tokio::time::sleep(delay).await;
+            // What ends the wait before its time is a new contract.
+            let _sooner = tokio::time::timeout(delay, watches.changed()).await;
         }
     }
 

@@ -71,6 +71,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
+    #[error("the development chain no longer knows the blocks that were read")]
+    Anew,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -190,6 +193,9 @@ impl ChainTask {
             };
             match outcome {
                 Ok(()) => {}
+                Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
+                    return Err(SyncError::Anew);
+                }
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
@@ -296,22 +302,21 @@ impl ChainTask {
 
     /// A verified header was announced: the head is at least there.
     pub(super) fn saw(&mut self, header: &Header) {
-        if header.number > self.heights.head || self.status.last_header_at_ms.is_none() {
-            // A node that replays old blocks brings new headers of an old time: they are as old as they say.
-            let at = header.time_ms().min(self.engine.clock().now_ms());
-            self.status.last_header_at_ms = self.status.last_header_at_ms.max(Some(at));
-        }
         self.heights.head = self.heights.head.max(header.number);
         self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
+        // A block from the future would keep us ready for as long as it is ahead; one of the past is as old as it says.
+        let at = header.time_ms().min(self.engine.clock().now_ms());
+        self.status.last_header_at_ms = self.status.last_header_at_ms.max(Some(at));
         self.report(self.status.problem);
     }
 
     pub(super) fn report(&mut self, problem: Option<&'static str>) {
-        self.status.problem = problem;
-        self.status.behind = self
+        let unread_from = self
             .heights
             .read
-            .map_or(0, |read| self.heights.head.saturating_sub(read.number));
+            .map_or(self.start_number, |read| read.number + 1);
+        self.status.behind = (self.heights.head + 1).saturating_sub(unread_from);
+        self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
     }
 

@@ -1,8 +1,12 @@
 //! The integration tests: one binary, so that they link once and share one `PostgreSQL` server.
 
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod tidy;

@@ -4,9 +4,16 @@
 //! however this process ends.
 
 pub mod anvil;
+pub mod blocks;
+pub mod databases;
+pub mod facts;
 pub mod fake_webhook;
 mod guard;
+pub mod holders;
 pub mod postgres;
+pub mod random;
+pub mod wallets;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -10,6 +10,7 @@ const RANKS: [Rank; 6] = [
         "task",
         "metrics",
         "telemetry",
+        "health",
         "retry",
         "config",
         "egress",

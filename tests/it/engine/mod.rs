@@ -1,0 +1,15 @@
+//! Scenarios of the one door, on both databases: a chain made by hand goes in, and what follows is looked at from outside.
+//!
+//! A scenario that changes what is answered ends with `assert_reload_is_identity`: an engine that starts from the database
+//! answers the same.
+
+mod deadlines;
+mod deliveries;
+mod folding;
+mod holdings;
+mod leadership;
+mod matching;
+mod proofs;
+mod requests;
+mod settling;
+mod subscriptions;

@@ -1,0 +1,166 @@
+//! A chain made by hand: linked headers with made-up hashes, and logs that stand where a test puts them.
+//!
+//! Nothing here is proven; the engine is given what the chain room would have proven.
+
+use alloy::primitives::{Address, B256, Bloom, Bytes, U256, keccak256};
+use tollgate::domain::{BlockRef, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER};
+
+/// One log of a transaction.
+#[derive(Debug, Clone)]
+pub struct Log {
+    contract: Address,
+    topics: Vec<B256>,
+    data: Bytes,
+}
+
+/// An ERC-20 transfer.
+pub fn coins(token: Address, from: Address, to: Address, value: U256) -> Log {
+    Log {
+        contract: token,
+        topics: vec![TRANSFER, from.into_word(), to.into_word()],
+        data: Bytes::from(value.to_be_bytes_vec()),
+    }
+}
+
+/// An ERC-721 transfer.
+pub fn nft(contract: Address, from: Address, to: Address, id: u64) -> Log {
+    Log {
+        contract,
+        topics: vec![
+            TRANSFER,
+            from.into_word(),
+            to.into_word(),
+            B256::from(U256::from(id)),
+        ],
+        data: Bytes::new(),
+    }
+}
+
+/// One transaction.
+#[derive(Debug, Clone)]
+pub struct Tx {
+    hash: B256,
+    logs: Vec<Log>,
+    foreign_logs_before: u64,
+}
+
+/// A transaction with these logs. Its hash is made of `seed`: the same again is the same transaction.
+pub fn tx(seed: u64, logs: Vec<Log>) -> Tx {
+    Tx {
+        hash: keccak256(seed.to_be_bytes()),
+        logs,
+        foreign_logs_before: 0,
+    }
+}
+
+impl Tx {
+    /// The same, after so many logs of other transactions in its block.
+    pub fn after_foreign_logs(self, foreign_logs_before: u64) -> Self {
+        Self {
+            foreign_logs_before,
+            ..self
+        }
+    }
+}
+
+/// The canonical chain, from its first block to its tip.
+#[derive(Debug)]
+pub struct Blocks {
+    canonical: Vec<ProvenBlock>,
+    first: u64,
+    /// Grows with each fork, so that no two branches share a hash.
+    branch: u64,
+}
+
+impl Blocks {
+    /// A chain whose lowest block is `first`.
+    pub fn from(first: u64) -> Self {
+        Self {
+            canonical: Vec::new(),
+            first,
+            branch: 0,
+        }
+    }
+
+    /// Another chain, which has no block in common with it.
+    pub fn foreign(first: u64) -> Self {
+        Self {
+            branch: u64::MAX / 2,
+            ..Self::from(first)
+        }
+    }
+
+    /// The next block.
+    pub fn mine(&mut self, time_ms: Millis, transactions: &[Tx]) -> ProvenBlock {
+        let number = self.next_number();
+        let parent_hash = self
+            .canonical
+            .last()
+            .map_or(B256::ZERO, |below| below.header.hash);
+        let mut identity = parent_hash.to_vec();
+        identity.extend(number.to_be_bytes());
+        identity.extend(self.branch.to_be_bytes());
+        let header = Header {
+            number,
+            hash: keccak256(identity),
+            parent_hash,
+            timestamp_s: u64::try_from(time_ms / 1000).unwrap(),
+            receipts_root: B256::ZERO,
+            bloom: Bloom::ZERO,
+        };
+        let block = ProvenBlock {
+            header,
+            logs: entries(transactions),
+            level: Level::Receipts,
+        };
+        self.canonical.push(block.clone());
+        block
+    }
+
+    /// Forgets what is above `number`; the next block goes another way. Returns the block at `number`.
+    pub fn fork_above(&mut self, number: u64) -> BlockRef {
+        self.canonical.retain(|block| block.header.number <= number);
+        self.branch += 1;
+        self.tip().unwrap()
+    }
+
+    /// The highest block.
+    pub fn tip(&self) -> Option<BlockRef> {
+        self.canonical.last().map(|block| block.header.block())
+    }
+
+    /// The number of the block that is mined next.
+    pub fn next_number(&self) -> u64 {
+        self.tip().map_or(self.first, |tip| tip.number + 1)
+    }
+
+    /// The canonical blocks from one number to another, both inclusive.
+    pub fn between(&self, from: u64, to: u64) -> &[ProvenBlock] {
+        let index = |number: u64| {
+            let index = number.saturating_sub(self.first);
+            usize::try_from(index).unwrap().min(self.canonical.len())
+        };
+        &self.canonical[index(from)..index(to + 1)]
+    }
+}
+
+/// The logs of a block, numbered through it and through each transaction.
+fn entries(transactions: &[Tx]) -> Vec<LogEntry> {
+    let mut log_index = 0;
+    let mut entries = Vec::new();
+    for transaction in transactions {
+        log_index += transaction.foreign_logs_before;
+        for (ordinal, log) in (0..).zip(&transaction.logs) {
+            entries.push(LogEntry {
+                address: log.contract,
+                topics: log.topics.clone(),
+                data: log.data.clone(),
+                tx_hash: transaction.hash,
+                log_index,
+                ordinal: Some(ordinal),
+            });
+            log_index += 1;
+        }
+    }
+    entries
+}

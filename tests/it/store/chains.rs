@@ -1,0 +1,182 @@
+//! Heights, leases, headers, and what is forgotten.
+
+use tollgate::domain::Heights;
+use tollgate::store::{self, BalanceRow, Movement};
+
+use super::samples::{CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, hash, header, open, payment};
+use crate::harness::databases::{Database, on_both};
+use crate::harness::facts::column;
+
+on_both!(
+    a_chain_is_stored_with_and_without_heights,
+    a_lease_has_one_holder,
+    headers_are_kept_in_order_and_forgotten_from_both_ends,
+    a_header_of_the_same_height_is_refused,
+    a_wiped_chain_leaves_others_alone,
+);
+
+async fn a_chain_is_stored_with_and_without_heights(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    assert_eq!(store::chain_row(tx.conn(), CHAIN).await.unwrap(), None);
+    tx.insert_chain(CHAIN, hash(1), 7).await.unwrap();
+    tx.insert_chain(OTHER, hash(2), 0).await.unwrap();
+    let new = store::chain_row(tx.conn(), CHAIN).await.unwrap().unwrap();
+    assert_eq!(
+        (new.genesis, new.start_number, new.heights),
+        (hash(1), 7, Heights::default())
+    );
+    let heights = Heights {
+        head: 0,
+        read: Some(block(12, 12)),
+        settled: Some(block(10, 10)),
+        settled_time_ms: 120_000,
+    };
+    tx.set_heights(CHAIN, &heights).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut conn = store.read().await.unwrap();
+    let rows = store::chain_rows(&mut conn).await.unwrap();
+    let found: Vec<_> = rows.iter().map(|row| (row.chain, row.heights)).collect();
+    assert_eq!(found, [(OTHER, Heights::default()), (CHAIN, heights)]);
+
+    let mut tx = begin(&store).await;
+    tx.set_heights(CHAIN, &Heights::default()).await.unwrap();
+    let emptied = store::chain_row(tx.conn(), CHAIN).await.unwrap().unwrap();
+    assert_eq!(emptied.heights, Heights::default());
+    let again = tx.insert_chain(CHAIN, hash(1), 7).await.unwrap_err();
+    assert!(again.is_retryable(), "another registered it first: {again}");
+}
+
+async fn a_lease_has_one_holder(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    assert!(!tx.claim_lease(CHAIN, 1).await.unwrap(), "nobody holds it");
+    let first = tx.take_lease(CHAIN).await.unwrap();
+    assert!(tx.claim_lease(CHAIN, first).await.unwrap());
+    tx.commit().await.unwrap();
+
+    let mut tx = begin(&store).await;
+    let second = tx.take_lease(CHAIN).await.unwrap();
+    assert!(second > first);
+    assert!(!tx.claim_lease(CHAIN, first).await.unwrap());
+    assert!(tx.claim_lease(CHAIN, second).await.unwrap());
+    assert!(tx.claim_lease(CHAIN, second).await.unwrap());
+    let of_another_chain = tx.take_lease(OTHER).await.unwrap();
+    assert!(!tx.claim_lease(OTHER, of_another_chain + 1).await.unwrap());
+    tx.commit().await.unwrap();
+    let beats = column(&store, "select beat from lease order by chain").await;
+    assert_eq!(
+        beats,
+        ["0", "2"],
+        "each claim is a beat, and a new holder begins anew"
+    );
+}
+
+async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    for number in [3, 1, 2, 5, 4] {
+        tx.insert_header(CHAIN, &header(number)).await.unwrap();
+    }
+    tx.insert_header(OTHER, &header(9)).await.unwrap();
+    let kept = store::headers(tx.conn(), CHAIN).await.unwrap();
+    let numbers: Vec<_> = kept.iter().map(|kept| kept.block.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    assert_eq!(
+        (kept[2].block, kept[2].parent_hash, kept[2].time_ms),
+        (block(3, 3), hash(2), 36_000)
+    );
+    assert_eq!(
+        store::header_at(tx.conn(), CHAIN, 3).await.unwrap(),
+        Some(kept[2])
+    );
+    assert_eq!(store::header_at(tx.conn(), CHAIN, 9).await.unwrap(), None);
+
+    let movement = |block_number| Movement {
+        block_number,
+        contract: TOKEN,
+        sender: PAYER,
+        recipient: PAYER,
+        quantity: MOST.0,
+    };
+    let movements: Vec<_> = (1..=5).map(movement).collect();
+    tx.insert_movements(CHAIN, &movements).await.unwrap();
+    tx.delete_headers_above(CHAIN, 4).await.unwrap();
+    tx.prune_below(CHAIN, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let kept = store::headers(&mut conn, CHAIN).await.unwrap();
+    let numbers: Vec<_> = kept.iter().map(|kept| kept.block.number).collect();
+    assert_eq!(numbers, [2, 3, 4]);
+    let moved = store::movements_between(&mut conn, CHAIN, 0, 9).await.unwrap();
+    assert_eq!(moved.len(), 4, "only those below go with the old headers");
+    assert_eq!(store::headers(&mut conn, OTHER).await.unwrap().len(), 1);
+}
+
+async fn a_header_of_the_same_height_is_refused(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.insert_header(CHAIN, &header(3)).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = begin(&store).await;
+    let mut beside = header(3);
+    beside.hash = hash(0x33);
+    assert!(tx.insert_header(CHAIN, &beside).await.is_err());
+    drop(tx);
+    let mut conn = store.read().await.unwrap();
+    let kept = store::header_at(&mut conn, CHAIN, 3).await.unwrap().unwrap();
+    assert_eq!(kept.block.hash, hash(3));
+}
+
+async fn a_wiped_chain_leaves_others_alone(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    for chain in [CHAIN, OTHER] {
+        tx.insert_chain(chain, hash(1), 0).await.unwrap();
+        tx.take_lease(chain).await.unwrap();
+        tx.insert_header(chain, &header(3)).await.unwrap();
+        tx.insert_watch(chain, TOKEN, 5).await.unwrap();
+        let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
+        watch.live_from = Some(9);
+        watch.next_number = 9;
+        tx.update_watch(&watch).await.unwrap();
+        let balance = BalanceRow {
+            contract: TOKEN,
+            holder: PAYER,
+            value: MOST.0,
+        };
+        tx.put_balances(chain, &[balance]).await.unwrap();
+        let mut charge = charge(&format!("of-{chain}"));
+        charge.terms.chain = chain;
+        tx.insert_charge(&charge).await.unwrap();
+        tx.lease_amount(&charge.terms, (0, 0), (0, 0)).await.unwrap();
+        let mut payment = payment(1, 3);
+        payment.key.chain = chain;
+        tx.put_payment(&payment).await.unwrap();
+        tx.put_observation(&payment).await.unwrap();
+    }
+    tx.wipe_chain(CHAIN).await.unwrap();
+    tx.commit().await.unwrap();
+    for table in [
+        "chain",
+        "header",
+        "balance",
+        "charge",
+        "amount_lease",
+        "payment",
+        "observation",
+    ] {
+        let chains = column(&store, &format!("select chain from {table}")).await;
+        assert_eq!(chains, ["1"], "{table}");
+    }
+    let leases = column(&store, "select chain from lease order by chain").await;
+    assert_eq!(leases, ["1", "137"], "its leader still leads it");
+    let mut conn = store.read().await.unwrap();
+    let watch = store::watches(&mut conn, CHAIN).await.unwrap()[0];
+    assert_eq!(
+        (watch.from_number, watch.next_number, watch.live_from),
+        (5, 5, None),
+        "it is still watched, from its beginning"
+    );
+}

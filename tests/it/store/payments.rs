@@ -1,0 +1,215 @@
+//! Payments, their observations, and the views for people.
+
+use tollgate::domain::{Amount, Level, MatchRule, Payment, PaymentState};
+use tollgate::store::{self, BalanceRow, StoreError};
+
+use super::samples::{
+    CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, full_charge, open, payment, payment_of,
+};
+use crate::harness::databases::{Database, on_both};
+use crate::harness::facts::rows;
+
+on_both!(
+    a_payment_is_stored_whole_and_replaced,
+    payments_are_found_by_charge_state_and_height,
+    observations_are_marked_and_never_deleted,
+    the_views_for_people_say_the_same,
+    what_does_not_fit_its_column_is_named,
+);
+
+async fn a_payment_is_stored_whole_and_replaced(database: Database) {
+    let (store, _database) = open(database).await;
+    let first = payment(1, 5);
+    let moved = Payment {
+        state: PaymentState::Orphaned,
+        token: PAYER,
+        payer: TOKEN,
+        treasury: PAYER,
+        amount: Amount::from(1),
+        block: block(6, 6),
+        block_time_ms: -1,
+        log_index: 9,
+        level: Level::Ranged,
+        allocation: Some(("one".parse().unwrap(), MatchRule::ExactAmount)),
+        ..first.clone()
+    };
+    let mut second_log = first.clone();
+    second_log.key.ordinal = u32::MAX;
+    let mut tx = begin(&store).await;
+    assert_eq!(store::payment(tx.conn(), &first.key).await.unwrap(), None);
+    tx.put_payment(&second_log).await.unwrap();
+    for stored in [&first, &moved, &first] {
+        tx.put_payment(stored).await.unwrap();
+        let found = store::payment(tx.conn(), &first.key).await.unwrap();
+        assert_eq!(found.as_ref(), Some(stored));
+    }
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let found = store::payment(&mut conn, &second_log.key).await.unwrap();
+    assert_eq!(found, Some(second_log), "another log of the same transaction");
+}
+
+async fn payments_are_found_by_charge_state_and_height(database: Database) {
+    let (store, _database) = open(database).await;
+    let orphaned = Payment {
+        state: PaymentState::Orphaned,
+        ..payment_of(1, 3, "one")
+    };
+    let confirmed = Payment {
+        state: PaymentState::Confirmed,
+        ..payment_of(2, 4, "one")
+    };
+    let mut earlier_in_its_block = payment_of(3, 5, "one");
+    earlier_in_its_block.log_index = 1;
+    let mut of_another_chain = payment_of(4, 5, "other");
+    of_another_chain.key.chain = OTHER;
+    let all = [
+        payment_of(5, 5, "one"),
+        earlier_in_its_block,
+        payment(6, 9),
+        of_another_chain,
+        confirmed,
+        orphaned,
+    ];
+    let mut tx = begin(&store).await;
+    for payment in &all {
+        tx.put_payment(payment).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let seeds = |found: Vec<Payment>| -> Vec<u8> { found.iter().map(|one| one.key.tx_hash[0]).collect() };
+    let of_charge = store::payments_of_charge(&mut conn, &"one".parse().unwrap()).await;
+    assert_eq!(
+        seeds(of_charge.unwrap()),
+        [1, 2, 3, 5],
+        "in the order of the chain, orphaned too"
+    );
+    let confirming = store::confirming_up_to(&mut conn, CHAIN, 8).await.unwrap();
+    assert_eq!(seeds(confirming), [3, 5]);
+    let confirming = store::confirming_up_to(&mut conn, CHAIN, 9).await.unwrap();
+    assert_eq!(seeds(confirming), [3, 5, 6]);
+    let above = store::payments_above(&mut conn, CHAIN, 2).await.unwrap();
+    assert_eq!(seeds(above), [2, 3, 5, 6], "in force");
+    let above = store::payments_above(&mut conn, CHAIN, 5).await.unwrap();
+    assert_eq!(seeds(above), [6]);
+}
+
+async fn observations_are_marked_and_never_deleted(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    for number in [3, 4, 5] {
+        tx.put_observation(&payment(1, number)).await.unwrap();
+    }
+    let query = "select block_number, canonical from observation order by block_number";
+    tx.orphan_observations_above(CHAIN, 3).await.unwrap();
+    tx.orphan_observations_above(OTHER, 0).await.unwrap();
+    // Its block is canonical again.
+    tx.put_observation(&payment(1, 5)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&store, query).await, [["3", "1"], ["4", "0"], ["5", "1"]]);
+}
+
+async fn the_views_for_people_say_the_same(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.insert_charge(&full_charge("full")).await.unwrap();
+    tx.insert_charge(&charge("empty")).await.unwrap();
+    tx.put_payment(&payment_of(1, 5, "full")).await.unwrap();
+    tx.put_payment(&payment(2, 6)).await.unwrap();
+    let balance = BalanceRow {
+        contract: TOKEN,
+        holder: PAYER,
+        value: MOST.0,
+    };
+    tx.put_balances(CHAIN, &[balance]).await.unwrap();
+    tx.commit().await.unwrap();
+    let hex = |byte: &str, count| format!("0x{}", byte.repeat(count));
+    let payments = rows(
+        &store,
+        "select tx_hash, token, payer, amount, block_hash, tenant from v_payments order by block_number",
+    );
+    let most = MOST.to_string();
+    assert_eq!(
+        payments.await,
+        [
+            [
+                hex("01", 32),
+                hex("bb", 20),
+                hex("cc", 20),
+                most.clone(),
+                hex("05", 32),
+                "acme".to_owned()
+            ],
+            [
+                hex("02", 32),
+                hex("bb", 20),
+                hex("cc", 20),
+                most.clone(),
+                hex("06", 32),
+                "?".to_owned()
+            ],
+        ]
+    );
+    let charges = rows(
+        &store,
+        "select id, token, treasury, due, product from v_charges order by id",
+    );
+    let plan = "plan:pro:month".to_owned();
+    assert_eq!(
+        charges.await,
+        [
+            [
+                "empty".to_owned(),
+                hex("bb", 20),
+                hex("aa", 20),
+                "15000001".to_owned(),
+                plan.clone()
+            ],
+            ["full".to_owned(), hex("bb", 20), hex("aa", 20), most, plan],
+        ]
+    );
+    let balances = rows(&store, "select chain, contract, holder, value from v_balances").await;
+    assert_eq!(
+        balances,
+        [["137".to_owned(), hex("bb", 20), hex("cc", 20), hex("ff", 32)]]
+    );
+    for view in ["v_payments", "v_charges", "v_balances"] {
+        assert!(
+            !rows(&store, &format!("select * from {view}")).await.is_empty(),
+            "{view}"
+        );
+    }
+}
+
+async fn what_does_not_fit_its_column_is_named(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.put_payment(&payment(1, 5)).await.unwrap();
+    for (set, column) in [
+        ("ordinal = 4294967296", "ordinal"),
+        ("amount = '1.5'", "amount"),
+        ("amount = '-1'", "amount"),
+        ("state = 'lost'", "state"),
+        ("block_number = -1", "block_number"),
+        ("level = ''", "level"),
+        ("charge = 'two words'", "charge"),
+    ] {
+        let text = sqlx::AssertSqlSafe(format!("update payment set {set}"));
+        sqlx::query(text).execute(tx.conn()).await.unwrap();
+        let found = store::payments_above(tx.conn(), CHAIN, 0).await;
+        let found = match found {
+            // A negative height is below every other.
+            Ok(none) if none.is_empty() => store::confirming_up_to(tx.conn(), CHAIN, 9).await,
+            found => found,
+        };
+        assert!(
+            matches!(&found, Err(StoreError::Corrupt { column: named, .. }) if *named == column),
+            "{set}: {found:?}"
+        );
+        sqlx::query("delete from payment")
+            .execute(tx.conn())
+            .await
+            .unwrap();
+        tx.put_payment(&payment(1, 5)).await.unwrap();
+    }
+}
