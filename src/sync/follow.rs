@@ -65,9 +65,9 @@ impl ChainTask {
 
     async fn read_ranges(&mut self, from: u64, to: u64) -> Result<(), SyncError> {
         let (reader, filter) = (self.reader.clone(), self.filter.clone());
-        let width = reader.log_range();
+        let widths = reader.clone();
         let tip_hash = self.window.tip().map(|tip| tip.hash);
-        let mut pieces = stream::iter(plan::pieces(from, to, width))
+        let mut pieces = stream::iter(plan::pieces(from, to, || widths.log_range()))
             .map(|(first, last)| {
                 let (reader, filter) = (reader.clone(), filter.clone());
                 let parent = tip_hash.filter(|_| first == from);
