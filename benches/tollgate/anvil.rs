@@ -72,7 +72,9 @@ impl Anvil {
 
     /// The unlocked accounts; the first one deploys, and so owns the contracts.
     pub async fn accounts(&self) -> Outcome<Vec<Address>> {
-        Ok(serde_json::from_value(self.rpc("eth_accounts", json!([])).await?)?)
+        Ok(serde_json::from_value(
+            self.rpc("eth_accounts", json!([])).await?,
+        )?)
     }
 
     /// The head's number.
@@ -133,10 +135,7 @@ pub fn quantity(value: &Value) -> Outcome<u64> {
 
 pub fn http_client() -> Outcome<reqwest::Client> {
     tollgate::egress::install_crypto_provider();
-    Ok(reqwest::Client::builder()
-        .no_proxy()
-        .tcp_nodelay(true)
-        .build()?)
+    Ok(reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?)
 }
 
 fn repository(path: &str) -> PathBuf {

@@ -11,8 +11,8 @@ use tollgate::domain::{ChainId, Token};
 use tollgate::engine::{Engine, Settings};
 use tollgate::store::Store;
 
-use super::anvil::{self, Anvil};
 use super::Outcome;
+use super::anvil::{self, Anvil};
 
 /// The chain of every bench.
 pub const CHAIN: ChainId = ChainId(anvil::CHAIN_ID);
@@ -35,7 +35,12 @@ impl Place {
     }
 
     /// The shipped settings of the chain `anvil`, with these URLs, and one confirmation.
-    pub fn chain(&self, start_block: Option<u64>, treasury: Option<Address>, tokens: Vec<Token>) -> config::Chain {
+    pub fn chain(
+        &self,
+        start_block: Option<u64>,
+        treasury: Option<Address>,
+        tokens: Vec<Token>,
+    ) -> config::Chain {
         config::Chain {
             name: "anvil".to_owned(),
             id: CHAIN,

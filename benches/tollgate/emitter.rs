@@ -7,8 +7,8 @@ use alloy::primitives::{Address, U256, keccak256};
 use alloy::sol;
 use serde::{Deserialize, Serialize};
 
-use super::anvil::{Anvil, quantity};
 use super::Outcome;
+use super::anvil::{Anvil, quantity};
 
 sol! {
     interface BatchEmitter {
@@ -46,7 +46,8 @@ impl Emitted {
     pub fn balances(&self) -> HashMap<Address, U256> {
         let holders: Vec<Address> = (0..HOLDERS).map(holder).collect();
         let endowment = U256::from(1) << 64;
-        let mut balances: HashMap<Address, U256> = holders.iter().map(|holder| (*holder, endowment)).collect();
+        let mut balances: HashMap<Address, U256> =
+            holders.iter().map(|holder| (*holder, endowment)).collect();
         let places = U256::from(HOLDERS);
         let low64 = |number: U256| number & U256::from(u64::MAX);
         let at = |index: U256| holders.get(index.to::<usize>()).copied().unwrap_or_default();
@@ -87,12 +88,23 @@ pub async fn fill(anvil: &Anvil, transfer_blocks: u64) -> Outcome<Emitted> {
     let count = U256::from(LOGS_PER_BLOCK);
     for first in (0..HOLDERS).step_by(usize::try_from(LOGS_PER_BLOCK)?) {
         let first = U256::from(first);
-        anvil.send(owner, contract, &BatchEmitter::mintHoldersCall { first, count }, Some(GAS)).await?;
+        anvil
+            .send(
+                owner,
+                contract,
+                &BatchEmitter::mintHoldersCall { first, count },
+                Some(GAS),
+            )
+            .await?;
         anvil.mine().await?;
     }
     let holders = U256::from(HOLDERS);
     for seed in 1..=transfer_blocks {
-        let call = BatchEmitter::emitTransfersCall { seed: U256::from(seed), count, holders };
+        let call = BatchEmitter::emitTransfersCall {
+            seed: U256::from(seed),
+            count,
+            holders,
+        };
         anvil.send(owner, contract, &call, Some(GAS)).await?;
         anvil.mine().await?;
         if seed.is_multiple_of(250) {

@@ -51,7 +51,10 @@ impl Guard {
         // Reads to the end: a program whose pipe is full stands still. Nobody may be listening any more.
         std::thread::spawn(move || {
             let lines = stdout.map(|stdout| BufReader::new(stdout).lines().map_while(Result::ok));
-            lines.into_iter().flatten().for_each(|line| drop(sender.send(line)));
+            lines
+                .into_iter()
+                .flatten()
+                .for_each(|line| drop(sender.send(line)));
         });
         Ok(Self { shell, lines })
     }

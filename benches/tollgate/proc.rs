@@ -5,7 +5,9 @@ use super::Outcome;
 /// A size of `/proc/<process>/status`, such as `VmHWM`, in MB.
 fn size_mb(process: &str, field: &str) -> Outcome<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kilobytes: u32 = value
         .and_then(|value| value.split_whitespace().next())
         .ok_or("the kernel does not say the size of a process")?

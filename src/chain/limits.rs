@@ -54,7 +54,10 @@ impl LogRange {
     /// `asked` blocks were answered with so many logs: the next may be wider, as far as its answer would not be too large.
     pub fn answered(&self, asked: u64, logs: u64) {
         let width = self.width();
-        let fitting = asked.saturating_mul(LOGS_PER_ANSWER).checked_div(logs).unwrap_or(u64::MAX);
+        let fitting = asked
+            .saturating_mul(LOGS_PER_ANSWER)
+            .checked_div(logs)
+            .unwrap_or(u64::MAX);
         let wider = if asked < width {
             width
         } else if width < self.proven.load(Ordering::Relaxed) {

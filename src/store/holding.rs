@@ -317,11 +317,7 @@ impl WriteTx {
         Ok(())
     }
 
-    async fn put_balances_of_one(
-        &mut self,
-        chain: ChainId,
-        rows: &[&BalanceRow],
-    ) -> Result<(), StoreError> {
+    async fn put_balances_of_one(&mut self, chain: ChainId, rows: &[&BalanceRow]) -> Result<(), StoreError> {
         let Some(first) = rows.first() else {
             return Ok(());
         };

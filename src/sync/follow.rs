@@ -90,6 +90,11 @@ impl ChainTask {
 
     /// Walks from a header of the new branch down to a block of ours, and takes the branch from there, in one step.
     async fn reorganise(&mut self, header: &Header) -> Result<(), SyncError> {
+        // A shorter branch is most often a node that lags; a chain that took it grows past our tip soon.
+        let is_shorter = self.window.tip().is_some_and(|tip| header.number < tip.number);
+        if is_shorter && !self.settings.development {
+            return Ok(());
+        }
         let lowest = self.window.lowest().map_or(0, |lowest| lowest.number);
         let mut branch = VecDeque::from([header.clone()]);
         let mut below = header.clone();

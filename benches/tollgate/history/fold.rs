@@ -48,7 +48,9 @@ pub async fn run(line: &str) -> Outcome<String> {
         stop.clone(),
     ));
     wait_until("the head was not read", || {
-        engine.chain(CHAIN).is_some_and(|chain| chain.heights.settled.is_some())
+        engine
+            .chain(CHAIN)
+            .is_some_and(|chain| chain.heights.settled.is_some())
     })
     .await?;
 
@@ -81,7 +83,10 @@ async fn wait_until(otherwise: &str, holds: impl Fn() -> bool) -> Outcome {
 
 fn gate(emitted: &Emitted) -> Outcome<CreateGate> {
     Ok(CreateGate {
-        origin: Origin { actor: "bench".to_owned(), cause: "history".to_owned() },
+        origin: Origin {
+            actor: "bench".to_owned(),
+            cause: "history".to_owned(),
+        },
         tenant: "tenant".parse()?,
         name: "holders".to_owned(),
         description: None,
@@ -101,7 +106,10 @@ fn gate(emitted: &Emitted) -> Outcome<CreateGate> {
 /// Exact or nothing: a fold that is fast and wrong is no result.
 async fn compare(place: &Place, emitted: &Emitted, engine: &Engine) -> Outcome {
     let expected = emitted.balances();
-    let settings = StoreSettings { url: place.database.as_str().into(), max_connections: 2 };
+    let settings = StoreSettings {
+        url: place.database.as_str().into(),
+        max_connections: 2,
+    };
     let store = Store::open(&settings).await?;
     let rows = store::balances(&mut *store.read().await?, CHAIN).await?;
     store.close().await;

@@ -51,7 +51,10 @@ pub async fn run(size: Size) -> Outcome {
             };
             let folded: fold::Folded = child::run(FOLD, &task).await?;
             let logs_per_second = rate(emitted.logs(), folded.seconds);
-            eprintln!("  {}: {folded:?}, {logs_per_second:.0} logs/s; limit {limit:.0}", store.name());
+            eprintln!(
+                "  {}: {folded:?}, {logs_per_second:.0} logs/s; limit {limit:.0}",
+                store.name()
+            );
             measured.push(Measured {
                 logs_per_second,
                 ratio: logs_per_second / limit,
@@ -97,8 +100,15 @@ fn median(mut measured: Vec<Measured>) -> Measured {
     let peak_rss_mb = measured.iter().map(|one| one.peak_rss_mb).fold(0.0, f64::max);
     let middle = measured.get(measured.len() / 2);
     middle.map_or(
-        Measured { logs_per_second: 0.0, ratio: 0.0, peak_rss_mb },
-        |middle| Measured { peak_rss_mb, ..*middle },
+        Measured {
+            logs_per_second: 0.0,
+            ratio: 0.0,
+            peak_rss_mb,
+        },
+        |middle| Measured {
+            peak_rss_mb,
+            ..*middle
+        },
     )
 }
 
