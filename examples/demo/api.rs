@@ -60,8 +60,8 @@ pub struct Charge {
     pub confirmations: Option<u64>,
     /// What it needs.
     pub confirmations_required: u64,
-    /// The request as a URI (EIP-681).
-    pub payment_uri: String,
+    /// The chain as CAIP-2.
+    pub chain: String,
     /// Counts its changes.
     pub sequence: i64,
 }

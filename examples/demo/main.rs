@@ -62,7 +62,7 @@ async fn run(arguments: &Arguments, teller: &mut Teller) -> Outcome<ExitCode> {
         _ = hangup.recv() => None,
     };
     if let Some(world) = world {
-        world.close().await;
+        world.close().await?;
     }
     Ok(match told {
         None if !teller.all_held() => ExitCode::from(INTERRUPTED),
@@ -73,6 +73,7 @@ async fn run(arguments: &Arguments, teller: &mut Teller) -> Outcome<ExitCode> {
 
 /// The whole tour; without `--exit` it stays until it is interrupted.
 async fn tell(arguments: &Arguments, teller: &mut Teller, world: &mut Option<World>) -> Outcome<()> {
+    teller.title("tollgate, on a real chain: the service between anvil and a chat product");
     let Some(stage) = teller.step(0, "The stage", stage::set).await else {
         return Ok(());
     };

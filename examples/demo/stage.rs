@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::anvil::{Anvil, Deployed, TestUsdc};
 use crate::api::Api;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, ensure};
 use crate::http::Http;
 use crate::listener::{Listener, Secret};
 use crate::print::{Step, spell};
@@ -145,8 +145,10 @@ async fn deploy(anvil: &Anvil, cast: &Cast) -> Outcome<Contracts> {
 }
 
 impl World {
-    /// Stops everything in order; says whether the service ended when it was asked to.
-    pub async fn close(mut self) -> bool {
-        self.service.stop().await
+    /// Stops everything, the service first, which must end when it is asked to.
+    pub async fn close(mut self) -> Outcome<()> {
+        ensure(self.service.stop().await, || {
+            "the service did not end when it was asked to".to_owned()
+        })
     }
 }

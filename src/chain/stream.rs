@@ -163,6 +163,17 @@ impl StreamHandle {
         }
     }
 
+    /// The next log alone, for a reader that is busy with a head. Cancel-safe.
+    pub async fn next_log(&self) -> StreamedLog {
+        loop {
+            let filled = self.mailbox.filled.notified();
+            if let Some(log) = self.mailbox.lock().logs.pop_front() {
+                return log;
+            }
+            filled.await;
+        }
+    }
+
     /// Replaces what is streamed; every open socket subscribes anew if that is a change.
     pub fn set_filter(&self, filter: LogFilter) {
         self.filter.send_if_modified(|current| {

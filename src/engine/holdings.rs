@@ -180,7 +180,6 @@ impl Moves {
 fn movement_of(transfer: &Transfer, block_number: u64) -> Movement {
     Movement {
         block_number,
-        log_index: transfer.log_index,
         contract: transfer.contract,
         sender: transfer.from,
         recipient: transfer.to,
@@ -249,6 +248,8 @@ impl Command for ActivateWatches {
             balances,
             watches,
         });
+        // Their history may begin.
+        work.published.watches_changed = true;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::plan;
 use super::task::{ChainTask, SyncError};
@@ -53,6 +54,7 @@ impl History {
     /// Only a halt; all else is tried again.
     pub(super) async fn run(&self) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(IDLE, Duration::from_secs(30));
+        let mut watches = self.engine.watch_changes();
         loop {
             let delay = match self.step().await {
                 Ok(true) => {
@@ -66,7 +68,8 @@ impl History {
                     backoff.next_delay()
                 }
             };
-            tokio::time::sleep(delay).await;
+            // What ends the wait before its time is a new contract.
+            let _sooner = tokio::time::timeout(delay, watches.changed()).await;
         }
     }
 
@@ -97,10 +100,29 @@ impl History {
         }
     }
 
+    /// Reads and folds at once, a batch behind each other.
     async fn read(&self, watch: Watch, last: u64) -> Result<(), SyncError> {
+        let (batches, mut read) = mpsc::channel(1);
+        let folding = async move {
+            while let Some(blocks) = read.recv().await {
+                self.fold(watch, blocks).await?;
+            }
+            Ok(())
+        };
+        // Both end before this does: a fold that went on alone would meet the next one.
+        let (outcome, folded) = tokio::join!(self.gather(watch, last, batches), folding);
+        folded.and(outcome)
+    }
+
+    async fn gather(
+        &self,
+        watch: Watch,
+        last: u64,
+        batches: mpsc::Sender<Vec<ProvenBlock>>,
+    ) -> Result<(), SyncError> {
         let filter = watching::filter(&unpaid(&self.settings), &[watch.contract].into());
         let first = watch.next_number;
-        let mut pieces = stream::iter(plan::pieces(first, last, self.reader.log_range()))
+        let mut pieces = stream::iter(plan::pieces(first, last, || self.reader.log_range()))
             .map(|(from, to)| {
                 let (reader, filter) = (self.reader.clone(), filter.clone());
                 let parent = watch.next_parent.filter(|_| from == first);
@@ -114,12 +136,15 @@ impl History {
             logs += piece.iter().map(|block| block.logs.len()).sum::<usize>();
             blocks.extend(piece);
             if logs >= LOGS_PER_FOLD || blocks.len() >= BLOCKS_PER_FOLD {
-                self.fold(watch, std::mem::take(&mut blocks)).await?;
                 logs = 0;
+                if batches.send(std::mem::take(&mut blocks)).await.is_err() {
+                    // The fold failed, and says so itself.
+                    return Ok(());
+                }
             }
         }
         if !blocks.is_empty() {
-            self.fold(watch, blocks).await?;
+            let _folding = batches.send(blocks).await;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::chain::{
     self, ChainError, ChainReader, LogFilter, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
-use crate::domain::{Header, Heights};
+use crate::domain::{ChainId, Header, Heights};
 use crate::engine::{ActivateWatches, Engine, EngineError};
 use crate::health::{ChainHealth, Health};
 use crate::ledger;
@@ -28,6 +28,9 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Polls in a row that must say the same before a head that went back is believed.
 const ROLLBACK_POLLS: u32 = 2;
+
+/// Streamed logs that are taken while one head is followed; more of them wait where they are.
+const MAX_HEARD: usize = 256;
 
 /// Sightings that are looked up at once.
 const MAX_SIGHTINGS: usize = 64;
@@ -183,7 +186,7 @@ impl ChainTask {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let outcome = tokio::select! {
-                event = stream.next() => self.hear(event).await,
+                event = stream.next() => self.hear(event, stream).await,
                 _ = poll.tick() => self.poll().await,
                 _ = watches.changed() => Ok(()),
             };
@@ -205,11 +208,11 @@ impl ChainTask {
         }
     }
 
-    async fn hear(&mut self, event: StreamEvent) -> Result<(), SyncError> {
+    async fn hear(&mut self, event: StreamEvent, stream: &StreamHandle) -> Result<(), SyncError> {
         match event {
-            StreamEvent::Head(head) => self.hear_head(*head).await,
+            StreamEvent::Head(head) => self.hear_head(*head, stream).await,
             StreamEvent::Log(log) => {
-                self.hear_log(log);
+                self.hear_log(&log);
                 Ok(())
             }
             StreamEvent::Connected { endpoint } => {
@@ -225,7 +228,7 @@ impl ChainTask {
         }
     }
 
-    async fn hear_head(&mut self, head: StreamedHead) -> Result<(), SyncError> {
+    async fn hear_head(&mut self, head: StreamedHead, stream: &StreamHandle) -> Result<(), SyncError> {
         self.lower_polls = 0;
         if self.window.contains(head.block) {
             return Ok(());
@@ -235,13 +238,41 @@ impl ChainTask {
             None => self.reader.header_by_hash(head.block.hash).await?,
         };
         let before = self.heights.read;
-        self.follow_head(&header).await?;
+        self.follow_head_and_hear(&header, stream).await?;
         if self.heights.read != before {
             let lag = head.received_at.elapsed();
             ::metrics::histogram!(metrics::CHAIN_HEAD_TO_COMMIT_SECONDS, "chain" => self.settings.name.clone())
                 .record(lag.as_secs_f64());
         }
         Ok(())
+    }
+
+    /// Follows a head, and meanwhile looks up what is streamed: a node tells of a block first and of its logs right after,
+    /// and once the block is proven a streamed log is no sign of anything any more.
+    async fn follow_head_and_hear(
+        &mut self,
+        header: &Header,
+        stream: &StreamHandle,
+    ) -> Result<(), SyncError> {
+        let (engine, chain) = (self.engine.clone(), self.settings.id);
+        let mut heard = Vec::new();
+        let outcome = {
+            let following = self.follow_head(header);
+            tokio::pin!(following);
+            loop {
+                tokio::select! {
+                    outcome = &mut following => break outcome,
+                    log = stream.next_log(), if heard.len() < MAX_HEARD => {
+                        sight(&engine, chain, &log);
+                        heard.push(log);
+                    }
+                }
+            }
+        };
+        for log in heard {
+            self.hear_log(&log);
+        }
+        outcome
     }
 
     /// The poll: what the socket does not say. A head that went back is believed when it is said twice and our tip is
@@ -275,29 +306,15 @@ impl ChainTask {
         }
     }
 
-    fn hear_log(&mut self, log: StreamedLog) {
+    fn hear_log(&mut self, log: &StreamedLog) {
         if log.removed {
             return;
         }
         let block = log.block;
-        if self.window.tip().is_some_and(|tip| tip.number >= block.number) {
-            return;
-        }
         self.streamed.saw(block.number, block.hash, log.entry.log_index);
-        let entry = log.entry;
-        let Some(transfer) = ledger::transfer(&entry) else {
-            return;
-        };
-        let (engine, chain) = (self.engine.clone(), self.settings.id);
-        let Ok(permit) = sightings().try_acquire() else {
-            return;
-        };
-        tokio::spawn(async move {
-            let _permit = permit;
-            if let Err(error) = engine.sight(chain, &transfer, block).await {
-                tracing::debug!(%error, "a streamed transfer could not be looked up");
-            }
-        });
+        if self.window.tip().is_none_or(|tip| tip.number < block.number) {
+            sight(&self.engine, self.settings.id, log);
+        }
     }
 
     /// A verified header was announced: the head is at least there.
@@ -357,6 +374,23 @@ impl ChainTask {
     pub(super) fn is_streaming(&self) -> bool {
         self.connected
     }
+}
+
+/// Looks a streamed transfer up, beside the chain's task. One that is not news by then shows nothing.
+fn sight(engine: &Engine, chain: ChainId, log: &StreamedLog) {
+    let Some(transfer) = ledger::transfer(&log.entry).filter(|_| !log.removed) else {
+        return;
+    };
+    let Ok(permit) = sightings().try_acquire() else {
+        return;
+    };
+    let (engine, block) = (engine.clone(), log.block);
+    tokio::spawn(async move {
+        let _permit = permit;
+        if let Err(error) = engine.sight(chain, &transfer, block).await {
+            tracing::debug!(%error, "a streamed transfer could not be looked up");
+        }
+    });
 }
 
 /// Lookups of streamed transfers that are under way, over all chains.

@@ -53,7 +53,7 @@ pub async fn ask(world: &World, step: &Step) -> Outcome<Charge> {
         charge.token.symbol,
         short(&charge.treasury)
     ));
-    step.note(&charge.payment_uri);
+    step.note(format!("token {} on {}", charge.token.address, charge.chain));
     Ok(charge)
 }
 
@@ -63,42 +63,32 @@ pub async fn pay(world: &World, step: &Step, charge: Charge) -> Outcome<Paid> {
         to: world.cast.treasury,
         value: charge.due.base_units()?,
     };
-    let sent = Instant::now();
+    let (payer, usdc) = (world.cast.payer, world.contracts.usdc);
     step.did(format!(
         "{} sends {} USDC on-chain",
-        short(&world.cast.payer),
+        short(&payer),
         charge.due.amount
     ));
-    let (hash, outcome) = tokio::join!(
-        world
-            .anvil
-            .submit(world.cast.payer, world.contracts.usdc, &transfer),
-        watch(world, step, &charge),
-    );
-    let (receipt, was_seen_streamed) = (world.anvil.receipt(hash?).await?, outcome?);
-    let head = world.anvil.block_number().await?;
-    ensure(head + 1 >= receipt.block() + CONFIRMATIONS, || {
-        format!(
-            "paid at head {head}, and the payment is in block {}",
-            receipt.block()
-        )
-    })?;
-    let is_ours = |delivery: &Delivery| {
-        delivery.kind() == "charge.payment_detected" && delivery.is_of_charge(&charge.id)
+    let mut watch = Watch {
+        world,
+        step,
+        charge: &charge,
+        sent: Instant::now(),
+        is_detected: false,
     };
-    let told = world
-        .listener
-        .first("charge.payment_detected", PATIENCE, is_ours)
-        .await?;
-    let told = spell(told.arrived.saturating_duration_since(sent));
-    step.note(if was_seen_streamed {
-        format!(
-            "transaction {}; its webhook charge.payment_detected came after {told}",
-            short(&receipt.transaction_hash)
-        )
-    } else {
-        format!("GET was too slow to show it as detected; charge.payment_detected came after {told}")
-    });
+    let (sent, watched) = (watch.sent, watch.until_paid());
+    let (hash, watched) = tokio::join!(world.anvil.submit(payer, usdc, &transfer), watched);
+    let (receipt, ()) = (world.anvil.receipt(hash?).await?, watched?);
+    let head = world.anvil.block_number().await?;
+    let depth = (head + 1).saturating_sub(receipt.block());
+    ensure(depth >= CONFIRMATIONS, || {
+        format!("it is paid, and its block has {depth} confirmations")
+    })?;
+    let hash = short(&receipt.transaction_hash);
+    step.note(format!(
+        "transaction {hash} in block {}; the chain is at {head}",
+        receipt.block()
+    ));
 
     let subscription = world.wait_for_plan(TENANT, "pro").await?;
     step.saw(format!(
@@ -114,75 +104,117 @@ pub async fn pay(world: &World, step: &Step, charge: Charge) -> Outcome<Paid> {
     Ok(Paid { charge, sent })
 }
 
-/// Tells each change of the charge until it is paid; says whether it was ever shown as detected.
-async fn watch(world: &World, step: &Step, charge: &Charge) -> Outcome<bool> {
-    let (began, mut before, mut was_detected) = (Instant::now(), charge.clone(), false);
-    while before.state != "paid" {
-        let now = world.api.charge(charge).await?;
-        if (&now.state, now.confirmations) != (&before.state, before.confirmations) {
-            tell(world, step, &before, &now).await?;
-            was_detected |= now.state == "detected";
-        }
-        ensure(began.elapsed() < PATIENCE, || {
-            format!("still {} after {PATIENCE:?}", now.state)
-        })?;
-        // Only a few milliseconds lie between the first two states.
-        let pause = if now.state == "confirming" { 10 } else { 1 };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        before = now;
-    }
-    Ok(was_detected)
+/// A charge under observation.
+struct Watch<'a> {
+    world: &'a World,
+    step: &'a Step,
+    charge: &'a Charge,
+    sent: Instant,
+    is_detected: bool,
 }
 
-async fn tell(world: &World, step: &Step, before: &Charge, now: &Charge) -> Outcome<()> {
-    match now.state.as_str() {
-        "detected" => step.saw("detected: streamed by the node, in no proven block yet"),
-        "confirming" => {
-            let (count, needed) = (now.confirmations.unwrap_or_default(), now.confirmations_required);
-            ensure(count >= before.confirmations.unwrap_or_default(), || {
-                format!("the confirmations went down to {count}")
+impl Watch<'_> {
+    /// Tells each change of the charge until it is paid.
+    async fn until_paid(&mut self) -> Outcome<()> {
+        let mut before = self.charge.clone();
+        while before.state != "paid" {
+            let now = self.world.api.charge(self.charge).await?;
+            if (&now.state, now.confirmations) != (&before.state, before.confirmations) {
+                self.tell(&before, &now).await?;
+            }
+            ensure(self.sent.elapsed() < PATIENCE, || {
+                format!("still {} after {PATIENCE:?}", now.state)
             })?;
-            let subscription = world.api.subscription(TENANT).await?;
-            // Read after the charge: it may have been paid since.
-            let is_early = subscription.plan() != "free" && world.api.charge(now).await?.state != "paid";
-            ensure(!is_early, || {
-                format!("{} was given at {count} of {needed}", subscription.plan())
-            })?;
-            step.saw(format!(
-                "confirming {count} of {needed}; {TENANT} is still on {}",
-                subscription.plan()
-            ));
+            // Only a few milliseconds lie between the first two states.
+            let pause = if now.state == "confirming" { 10 } else { 1 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            before = now;
         }
-        "paid" => {
-            ensure(now.confirmed.base_units()? == now.due.base_units()?, || {
-                format!("paid with {} of {}", now.confirmed.amount, now.due.amount)
-            })?;
-            step.saw(format!(
-                "paid: {} USDC confirmed of {} due",
-                now.confirmed.amount, now.due.amount
-            ));
-        }
-        state => {
-            return Err(Failure(format!(
-                "the charge went from {} to {state}",
-                before.state
-            )));
-        }
+        Ok(())
     }
-    Ok(())
+
+    async fn tell(&mut self, before: &Charge, now: &Charge) -> Outcome<()> {
+        match now.state.as_str() {
+            "detected" => {
+                self.is_detected = true;
+                self.step.saw(
+                    "detected: the node streamed it; no proven block holds it, and nothing is gained yet",
+                );
+            }
+            "confirming" => self.tell_confirming(before, now).await?,
+            "paid" => {
+                ensure(now.confirmed.base_units()? == now.due.base_units()?, || {
+                    format!("paid with {} of {}", now.confirmed.amount, now.due.amount)
+                })?;
+                let (confirmed, due) = (&now.confirmed.amount, &now.due.amount);
+                self.step
+                    .saw(format!("paid: {confirmed} USDC confirmed of {due} due"));
+            }
+            state => {
+                return Err(Failure(format!(
+                    "the charge went from {} to {state}",
+                    before.state
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_confirming(&mut self, before: &Charge, now: &Charge) -> Outcome<()> {
+        if !self.is_detected {
+            self.is_detected = true;
+            let detected = self.told_of_detection().await?;
+            let after = spell(detected.arrived.saturating_duration_since(self.sent));
+            self.step.saw(format!(
+                "detected after {after}, by the webhook charge.payment_detected:"
+            ));
+            self.step
+                .note("its block was proven before GET could show it as streamed");
+        }
+        let (count, needed) = (now.confirmations.unwrap_or_default(), now.confirmations_required);
+        ensure(count >= before.confirmations.unwrap_or_default(), || {
+            format!("the confirmations went down to {count}")
+        })?;
+        let subscription = self.world.api.subscription(TENANT).await?;
+        // Read after the charge, which may have been paid since.
+        let is_early = subscription.plan() != "free" && self.world.api.charge(now).await?.state != "paid";
+        ensure(!is_early, || {
+            format!("{} was given at {count} of {needed}", subscription.plan())
+        })?;
+        self.step.saw(format!(
+            "confirming {count} of {needed}; {TENANT} is on {}",
+            subscription.plan()
+        ));
+        Ok(())
+    }
+
+    async fn told_of_detection(&self) -> Outcome<Delivery> {
+        let is_ours = |delivery: &Delivery| {
+            delivery.kind() == "charge.payment_detected" && delivery.is_of_charge(&self.charge.id)
+        };
+        self.world
+            .listener
+            .first("charge.payment_detected", PATIENCE, is_ours)
+            .await
+    }
 }
 
 /// 3. What the chat product was told, and whether it can believe it.
 pub async fn hear(world: &World, step: &Step, paid: &Paid) -> Outcome<()> {
     let mut last = None;
-    for kind in ["charge.paid", "subscription.activated", "entitlement.changed"] {
+    for kind in [
+        "charge.payment_detected",
+        "charge.paid",
+        "subscription.activated",
+        "entitlement.changed",
+    ] {
         let is_ours = |delivery: &Delivery| delivery.kind() == kind && delivery.is_of_tenant(TENANT);
         let delivery = world.listener.first(kind, PATIENCE, is_ours).await?;
         ensure(delivery.is_genuine, || {
             format!("the signature of {kind} does not verify")
         })?;
         let after = spell(delivery.arrived.saturating_duration_since(paid.sent));
-        step.saw(format!("{kind:22} {after} after sending; its signature verifies"));
+        step.saw(format!("{kind:23} {after} after sending; its signature verifies"));
         last = Some(delivery);
     }
     let changed = last.ok_or_else(|| Failure("nothing arrived".to_owned()))?;

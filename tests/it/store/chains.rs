@@ -95,7 +95,6 @@ async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Databa
 
     let movement = |block_number| Movement {
         block_number,
-        log_index: 0,
         contract: TOKEN,
         sender: PAYER,
         recipient: PAYER,
