@@ -169,16 +169,14 @@ create table watch (
     primary key (chain, contract)
 );
 
--- Transfers of watched contracts in the blocks that a reorg may still take back.
+-- Transfers of watched contracts in the blocks that a reorg may still take back, a row for each block and contract:
+-- sender, recipient (20 bytes each) and quantity (32 big-endian bytes), one transfer after another.
 create table movement (
     chain bigint not null,
     block_number bigint not null,
-    log_index bigint not null,
     contract bytea not null,
-    sender bytea not null,
-    recipient bytea not null,
-    quantity bytea not null,
-    primary key (chain, block_number, log_index)
+    moves bytea not null,
+    primary key (chain, block_number, contract)
 );
 
 -- Settled balances, as 32 big-endian bytes.

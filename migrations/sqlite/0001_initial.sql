@@ -169,16 +169,14 @@ create table watch (
     primary key (chain, contract)
 );
 
--- Transfers of watched contracts in the blocks that a reorg may still take back.
+-- Transfers of watched contracts in the blocks that a reorg may still take back, a row for each block and contract:
+-- sender, recipient (20 bytes each) and quantity (32 big-endian bytes), one transfer after another.
 create table movement (
     chain bigint not null,
     block_number bigint not null,
-    log_index bigint not null,
     contract blob not null,
-    sender blob not null,
-    recipient blob not null,
-    quantity blob not null,
-    primary key (chain, block_number, log_index)
+    moves blob not null,
+    primary key (chain, block_number, contract)
 );
 
 -- Settled balances, as 32 big-endian bytes.

@@ -151,10 +151,14 @@ async fn fetch_query(
         }
         let blocks = last - start + 1;
         let params = json!([query(start, last)]);
-        let error = match endpoint.request_by(Lane::Bulk, "eth_getLogs", params).await {
+        let error = match endpoint
+            .request_by::<Vec<WireLog>>(Lane::Bulk, "eth_getLogs", params)
+            .await
+        {
             Ok(logs) => {
+                let found = u64::try_from(logs.len()).unwrap_or(u64::MAX);
                 fetched.answers.push(logs);
-                limits.answered(blocks);
+                limits.answered(blocks, found);
                 ends.pop();
                 start = last.saturating_add(1);
                 continue;

@@ -1,5 +1,7 @@
 //! Gates, and the proof that a wallet is a user's.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::Address;
 use serde_json::json;
 
@@ -62,6 +64,11 @@ impl Command for CreateGate {
 
     fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+
+    fn chains(&self) -> Vec<ChainId> {
+        let chains: BTreeSet<ChainId> = access::needs(&self.rule).iter().map(|need| need.chain).collect();
+        chains.into_iter().collect()
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Idempotent, EngineError> {
@@ -132,13 +139,13 @@ impl CreateGate {
             ));
         };
         self.check_first_block(work, chain)?;
-        let is_new = work.tx.insert_watch(chain, contract, from).await?;
-        let watches = store::watches(work.tx.conn(), chain).await?;
-        let Some(watch) = watches.into_iter().find(|watch| watch.contract == contract) else {
-            return Ok(());
-        };
-        if is_new {
-            let watches = vec![watch];
+        if work.tx.insert_watch(chain, contract, from).await? {
+            work.join(chain).await?;
+            let watches = store::watches(work.tx.conn(), chain).await?;
+            let watches = watches
+                .into_iter()
+                .filter(|watch| watch.contract == contract)
+                .collect();
             work.publish(Change::Chain {
                 chain,
                 heights: None,
@@ -146,7 +153,19 @@ impl CreateGate {
                 watches,
             });
             work.published.watches_changed = true;
-        } else if from < watch.from_number {
+            return Ok(());
+        }
+        // Only who names an earlier block has what others rely on read again; a default says nothing of this contract.
+        let known = work
+            .engine
+            .answers
+            .watches(chain)
+            .into_iter()
+            .find(|watch| watch.contract == contract);
+        if let (Some(known), Some(from)) = (known, self.from_block)
+            && from < known.from_number
+        {
+            work.join(chain).await?;
             restart_watch(work, chain, contract, from).await?;
         }
         Ok(())

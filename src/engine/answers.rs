@@ -13,7 +13,7 @@ use crate::domain::{
     AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId,
     WalletLink,
 };
-use crate::store::{self, BalanceRow, Store, StoreError, Watch};
+use crate::store::{self, BalanceRow, StoreError, Watch};
 
 /// How many charges may be shown as `detected` at once; beyond that the hint is not given.
 const MAX_SIGHTINGS: usize = 10_000;
@@ -54,6 +54,8 @@ pub(super) enum Change {
         balances: Vec<BalanceRow>,
         watches: Vec<Watch>,
     },
+    /// One more transaction of a chain is in memory.
+    Beat(ChainId, i64),
     /// All of a chain, as it is stored.
     ChainLoaded(ChainId, Box<ChainState>),
     WatchRestarted(ChainId, Watch),
@@ -66,6 +68,8 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct ChainState {
     pub(super) heights: Heights,
+    /// The count of the chain's transactions that this state is as of.
+    beat: Option<i64>,
     contracts: HashMap<Address, Contract>,
 }
 
@@ -113,6 +117,7 @@ impl ChainState {
         if let Some(row) = store::chain_row(conn, chain).await? {
             state.heights = row.heights;
         }
+        state.beat = store::beat(conn, chain).await?;
         for watch in store::watches(conn, chain).await? {
             state.put_watch(watch);
         }
@@ -156,19 +161,18 @@ impl ChainState {
 }
 
 impl Answers {
-    pub(super) async fn load(store: &Store, chain_ids: &[ChainId]) -> Result<Self, StoreError> {
-        let mut conn = store.read().await?;
+    pub(super) async fn load(conn: &mut AnyConnection, chain_ids: &[ChainId]) -> Result<Self, StoreError> {
         let mut chains = HashMap::new();
         for chain in chain_ids {
-            let state = ChainState::load(&mut conn, *chain).await?;
+            let state = ChainState::load(conn, *chain).await?;
             chains.insert(*chain, RwLock::new(state));
         }
         let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
-        for source in store::sources(&mut conn, None).await? {
+        for source in store::sources(conn, None).await? {
             sources.entry(source.tenant.clone()).or_default().push(source);
         }
         let mut tenants = HashMap::new();
-        for (tenant, entitlement, sequence) in store::entitlements(&mut conn).await? {
+        for (tenant, entitlement, sequence) in store::entitlements(conn).await? {
             let sources = sources.remove(&tenant).unwrap_or_default();
             tenants.insert(
                 tenant,
@@ -180,13 +184,13 @@ impl Answers {
             );
         }
         let mut wallets: HashMap<(TenantId, UserId), Vec<Address>> = HashMap::new();
-        for link in store::wallet_links(&mut conn).await? {
+        for link in store::wallet_links(conn).await? {
             wallets
                 .entry((link.tenant, link.user))
                 .or_default()
                 .push(link.address);
         }
-        let gates = store::gates(&mut conn).await?;
+        let gates = store::gates(conn).await?;
         let gates = gates
             .into_iter()
             .map(|gate| (gate.id.clone(), Arc::new(gate)))
@@ -200,10 +204,15 @@ impl Answers {
         })
     }
 
+    /// The count of a chain's transactions that memory is as of.
+    pub(super) fn beat(&self, chain: ChainId) -> Option<i64> {
+        self.chains.get(&chain).and_then(|lock| read(lock).beat)
+    }
+
     /// Replaces everything by what is stored.
-    pub(super) async fn reload(&self, store: &Store) -> Result<(), StoreError> {
+    pub(super) async fn reload(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let chains: Vec<ChainId> = self.chains.keys().copied().collect();
-        let loaded = Self::load(store, &chains).await?;
+        let loaded = Self::load(conn, &chains).await?;
         for (chain, state) in loaded.chains {
             if let Some(lock) = self.chains.get(&chain) {
                 *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -243,6 +252,11 @@ impl Answers {
                     state.heights = heights;
                     drop(state);
                     self.unsight(chain, heights.read.map_or(0, |read| read.number));
+                }
+            }
+            Change::Beat(chain, beat) => {
+                if let Some(lock) = self.chains.get(&chain) {
+                    write(lock).beat = Some(beat);
                 }
             }
             Change::ChainLoaded(chain, mut loaded) => {

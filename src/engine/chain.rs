@@ -63,15 +63,18 @@ impl Command for OpenChain {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
         let settings = work.engine.chain(self.chain)?;
         let fence = work.tx.take_lease(self.chain).await?;
         if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
-            let start = settings.start_block.unwrap_or(self.head);
+            // A little below the head, so that a first reorg finds its ancestor and something is settled at once.
+            let start = settings
+                .start_block
+                .unwrap_or(self.head.saturating_sub(window(settings)));
             work.tx.insert_chain(self.chain, self.genesis, start).await?;
             let after = json!({"genesis": self.genesis, "start": start});
             work.audit(
@@ -111,14 +114,12 @@ impl Command for ResetChain {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        if !work.tx.claim_lease(self.chain, self.fence).await? {
-            return Err(EngineError::LeaseLost(self.chain));
-        }
+        work.lead(self.chain, self.fence).await?;
         let tenants = store::tenants_charged_on(work.tx.conn(), self.chain).await?;
         work.tx.wipe_chain(self.chain).await?;
         work.audit("chain.reset", format!("chain:{}", self.chain), (None, None))
@@ -162,14 +163,12 @@ impl Command for Advance {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
-        if !work.tx.claim_lease(self.chain, self.fence).await? {
-            return Err(EngineError::LeaseLost(self.chain));
-        }
+        work.lead(self.chain, self.fence).await?;
         let settings = work.engine.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
@@ -313,6 +312,14 @@ impl Step<'_> {
                 ordinal,
             };
             let known = store::payment(work.tx.conn(), &key).await?;
+            if known
+                .as_ref()
+                .is_some_and(|known| known.state != PaymentState::Orphaned)
+            {
+                // The receipts root does not cover transaction hashes: one payment cannot stand in two places.
+                ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
+                return Err(EngineError::Unproven(self.chain.id));
+            }
             let mut payment = Payment {
                 key,
                 state: PaymentState::Confirming,
@@ -324,11 +331,17 @@ impl Step<'_> {
                 block_time_ms: block.header.time_ms(),
                 log_index: transfer.log_index,
                 level: block.level,
-                allocation: known.and_then(|known| known.allocation),
+                allocation: None,
             };
-            if payment.allocation.is_none() {
-                payment.allocation = settle::allocate(work, &payment).await?;
-            }
+            let former = known.as_ref().and_then(|known| known.allocation.clone());
+            self.touched.extend(former.map(|(charge, _)| charge));
+            payment.allocation = match known.filter(|known| is_same(known, &payment)) {
+                Some(Payment {
+                    allocation: Some(kept),
+                    ..
+                }) => Some(kept),
+                _ => settle::allocate(work, &payment).await?,
+            };
             work.tx.put_payment(&payment).await?;
             work.tx.put_observation(&payment).await?;
             work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
@@ -411,6 +424,12 @@ pub(super) fn money(chain: &config::Chain) -> Option<AcceptedMoney> {
         treasury,
         tokens: chain.tokens.clone(),
     })
+}
+
+/// Whether a payment that came back is what it was: the same transaction may do something else in another block.
+fn is_same(before: &Payment, after: &Payment) -> bool {
+    let what = |payment: &Payment| (payment.token, payment.payer, payment.treasury, payment.amount);
+    what(before) == what(after)
 }
 
 /// How the audit names a payment.

@@ -36,6 +36,12 @@ pub enum EngineError {
     /// Blocks that do not extend what was read; the height must be read again.
     #[error("the blocks do not extend what was read of chain {0}")]
     NotLinked(ChainId),
+    /// Memory is not as the database is: another instance wrote, or a commit took effect late.
+    #[error("chain {0} was changed by another")]
+    Stale(ChainId),
+    /// Nothing of the chain is settled yet, so its past cannot be told from what may be reorganised.
+    #[error("nothing of chain {0} is settled yet")]
+    NotSettled(ChainId),
     /// A contract's history does not end in the chain that we read.
     #[error("the history of {0} is not of the chain that we read")]
     ForeignHistory(Address),
@@ -72,6 +78,8 @@ impl EngineError {
             Self::KeyReused => "key_reused",
             Self::LeaseLost(_) => "lease_lost",
             Self::NotLinked(_) => "not_linked",
+            Self::Stale(_) => "stale",
+            Self::NotSettled(_) => "not_settled",
             Self::ForeignHistory(_) => "foreign_history",
             Self::Unproven(_) => "unproven",
             Self::Interrupted => "interrupted",
@@ -83,7 +91,10 @@ impl EngineError {
     /// Whether the same request may succeed later, with nobody changing anything here.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Database(_)) | Self::NoRandomness)
+        matches!(
+            self,
+            Self::Store(StoreError::Database(_)) | Self::NoRandomness | Self::Stale(_)
+        )
     }
 
     /// A chain that the configuration does not name.

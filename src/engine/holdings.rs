@@ -180,7 +180,6 @@ impl Moves {
 fn movement_of(transfer: &Transfer, block_number: u64) -> Movement {
     Movement {
         block_number,
-        log_index: transfer.log_index,
         contract: transfer.contract,
         sender: transfer.from,
         recipient: transfer.to,
@@ -211,14 +210,12 @@ impl Command for ActivateWatches {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        if !work.tx.claim_lease(self.chain, self.fence).await? {
-            return Err(EngineError::LeaseLost(self.chain));
-        }
+        work.lead(self.chain, self.fence).await?;
         let stored = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
@@ -249,6 +246,8 @@ impl Command for ActivateWatches {
             balances,
             watches,
         });
+        // Their history may begin.
+        work.published.watches_changed = true;
         Ok(())
     }
 }
@@ -274,14 +273,12 @@ impl Command for RestartHistory {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        if !work.tx.claim_lease(self.chain, self.fence).await? {
-            return Err(EngineError::LeaseLost(self.chain));
-        }
+        work.lead(self.chain, self.fence).await?;
         let watch = Moves::load(work, self.chain).watches.get(&self.contract).copied();
         let watch = watch.ok_or(EngineError::NotFound("watch"))?;
         restart_watch(work, self.chain, self.contract, watch.from_number).await
@@ -332,14 +329,12 @@ impl Command for FoldHistory {
         }
     }
 
-    fn chain(&self) -> Option<ChainId> {
-        Some(self.chain)
+    fn chains(&self) -> Vec<ChainId> {
+        vec![self.chain]
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Watch, EngineError> {
-        if !work.tx.claim_lease(self.chain, self.fence).await? {
-            return Err(EngineError::LeaseLost(self.chain));
-        }
+        work.lead(self.chain, self.fence).await?;
         let mut moves = Moves::load(work, self.chain);
         let watch = moves
             .watches
@@ -352,7 +347,12 @@ impl Command for FoldHistory {
             .chain(self.chain)
             .ok_or_else(|| EngineError::unknown_chain(self.chain))?;
         let last = self.check(work, &watch).await?;
-        let settled = answer.heights.settled.map(|settled| settled.number);
+        // Without it, what is far below would neither be folded nor kept.
+        let settled = answer
+            .heights
+            .settled
+            .ok_or(EngineError::NotSettled(self.chain))?
+            .number;
         // A reorg may go back to the lowest header that is still kept.
         let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
         let read = answer.heights.read.map_or(0, |read| read.number);
@@ -364,7 +364,7 @@ impl Command for FoldHistory {
             for transfer in block.logs.iter().filter_map(ledger::transfer).filter(ours) {
                 let movement = movement_of(&transfer, number);
                 // What is not settled is folded when it settles, like any other movement that is kept.
-                if settled.is_some_and(|settled| number <= settled) {
+                if number <= settled {
                     moves.apply(&movement);
                 }
                 if number > floor {

@@ -85,7 +85,7 @@ struct Inner {
     chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
-    /// A commit's outcome is unknown: memory must be loaded anew before anything is built on it.
+    /// A commit's outcome is unknown, or another instance wrote: memory must be loaded anew before anything is built on it.
     memory_unsure: AtomicBool,
     inbox: watch::Sender<()>,
     outbox: watch::Sender<()>,
@@ -104,7 +104,7 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self, EngineError> {
         let chains: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
-        let answers = Answers::load(&store, &chains).await?;
+        let answers = Answers::load(&mut *store.read().await?, &chains).await?;
         let chain_locks = chains
             .into_iter()
             .map(|chain| (chain, tokio::sync::Mutex::new(())))
@@ -140,10 +140,11 @@ impl Engine {
     }
 
     async fn run<C: Command>(&self, command: &C) -> Result<C::Output, EngineError> {
-        let _order = match command.chain() {
-            Some(chain) => Some(self.inner.chain_lock(chain)?.lock().await),
-            None => None,
-        };
+        let mut order = Vec::new();
+        // Each in turn and always in the same order, so that two commands never wait for each other.
+        for chain in command.chains() {
+            order.push(self.inner.chain_lock(chain)?.lock().await);
+        }
         let mut attempt = 1;
         loop {
             let outcome = self.attempt(command).await;
@@ -151,6 +152,10 @@ impl Engine {
                 Err(EngineError::Store(error)) if error.is_retryable() && attempt < MAX_ATTEMPTS => {
                     ::metrics::counter!(metrics::ENGINE_RETRIES_TOTAL).increment(1);
                     tokio::time::sleep(pause_before(attempt)).await;
+                    attempt += 1;
+                }
+                Err(EngineError::Stale(_)) if attempt < MAX_ATTEMPTS => {
+                    self.inner.memory_unsure.store(true, Ordering::SeqCst);
                     attempt += 1;
                 }
                 outcome => return outcome,
@@ -225,15 +230,19 @@ fn pause_before(attempt: u32) -> Duration {
 }
 
 impl Inner {
-    /// Loads memory anew where a commit's outcome was unknown. No commit is between the database and memory meanwhile.
+    /// Loads memory anew where it may not be as the database is. No commit is between the database and memory meanwhile.
     async fn make_sure(&self) -> Result<(), EngineError> {
         if !self.memory_unsure.load(Ordering::SeqCst) {
             return Ok(());
         }
+        // The connection first: those who hold the others may be waiting for the lock.
+        let mut conn = self.store.read().await?;
         let _alone = self.publishing.write().await;
-        self.answers.reload(&self.store).await?;
-        self.memory_unsure.store(false, Ordering::SeqCst);
-        tracing::warn!("a commit's outcome was unknown: the answers in memory were loaded anew");
+        if self.memory_unsure.load(Ordering::SeqCst) {
+            self.answers.reload(&mut conn).await?;
+            self.memory_unsure.store(false, Ordering::SeqCst);
+            tracing::warn!("memory was not sure to be as the database is, and was loaded anew");
+        }
         Ok(())
     }
 

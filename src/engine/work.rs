@@ -1,5 +1,6 @@
 //! One command's transaction, with what it will owe and publish once it is durable.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use serde_json::{Value, json};
@@ -27,9 +28,10 @@ pub trait Command: Send + Sync + 'static {
     /// Who asks, and why.
     fn origin(&self) -> Origin;
 
-    /// The chain whose commands this one must be in order with, where it concerns one chain's blocks.
-    fn chain(&self) -> Option<ChainId> {
-        None
+    /// The chains whose commands this one must be in order with, ascending and each once: those whose blocks or watches it
+    /// changes.
+    fn chains(&self) -> Vec<ChainId> {
+        Vec::new()
     }
 
     /// Does it within one transaction. May be run more than once: only the last run is kept.
@@ -52,6 +54,7 @@ pub struct Work<'e> {
     pub(super) tx: WriteTx,
     pub(super) now: Millis,
     pub(super) published: Published,
+    beats: HashMap<ChainId, i64>,
     origin: Origin,
 }
 
@@ -62,8 +65,35 @@ impl<'e> Work<'e> {
             tx,
             now: engine.clock.now_ms(),
             published: Published::default(),
+            beats: HashMap::new(),
             origin,
         }
+    }
+
+    /// Goes on as the leader of a chain, from what memory holds of it.
+    pub(super) async fn lead(&mut self, chain: ChainId, fence: i64) -> Result<(), EngineError> {
+        let beat = self.tx.claim_lease(chain, fence).await?;
+        self.follow_beat(chain, beat.ok_or(EngineError::LeaseLost(chain))?)
+    }
+
+    /// Changes what a chain's leader keeps in memory, whoever leads it.
+    pub(super) async fn join(&mut self, chain: ChainId) -> Result<(), EngineError> {
+        match self.tx.count_beat(chain).await? {
+            Some(beat) => self.follow_beat(chain, beat),
+            None => Ok(()),
+        }
+    }
+
+    fn follow_beat(&mut self, chain: ChainId, beat: i64) -> Result<(), EngineError> {
+        let before = self
+            .beats
+            .insert(chain, beat)
+            .or_else(|| self.engine.answers.beat(chain));
+        if before != Some(beat - 1) {
+            return Err(EngineError::Stale(chain));
+        }
+        self.publish(Change::Beat(chain, beat));
+        Ok(())
     }
 
     /// Brings an answer in memory up to date once this is durable.

@@ -62,6 +62,7 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
         payments
             .iter()
             .filter(|payment| payment.state != PaymentState::Orphaned)
+            .filter(|payment| (payment.token, payment.treasury) == (terms.token, terms.treasury))
     };
     let enough = terms.due.saturating_sub(tolerance).max(Amount::from(1));
     let seen = in_force().fold(Amount::ZERO, |sum, payment| sum.saturating_add(payment.amount));

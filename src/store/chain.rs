@@ -64,6 +64,18 @@ pub async fn chain_row(conn: &mut AnyConnection, chain: ChainId) -> Result<Optio
     row.as_ref().map(chain_from).transpose()
 }
 
+/// How many transactions of a chain were counted since it was last taken over; none when it was never led.
+///
+/// # Errors
+/// The database fails.
+pub async fn beat(conn: &mut AnyConnection, chain: ChainId) -> Result<Option<i64>, StoreError> {
+    let row = sqlx::query("select beat from lease where chain = $1")
+        .bind(int(chain.0))
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| row.int("beat")).transpose()
+}
+
 /// Every chain that was ever read.
 ///
 /// # Errors
@@ -172,17 +184,32 @@ impl WriteTx {
         row.int("fence")
     }
 
-    /// Whether the lease with this fence is still ours; holds it until the transaction ends.
+    /// Counts a transaction of the leader with this fence, and holds the lease until it ends. Returns the count; none when
+    /// the lease is another's.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn claim_lease(&mut self, chain: ChainId, fence: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query("update lease set beat = beat + 1 where chain = $1 and fence = $2")
+    pub async fn claim_lease(&mut self, chain: ChainId, fence: i64) -> Result<Option<i64>, StoreError> {
+        let row =
+            sqlx::query("update lease set beat = beat + 1 where chain = $1 and fence = $2 returning beat")
+                .bind(int(chain.0))
+                .bind(fence)
+                .fetch_optional(self.conn())
+                .await?;
+        row.map(|row| row.int("beat")).transpose()
+    }
+
+    /// Counts a transaction that changes what the leader of a chain keeps in memory, whoever makes it. None when the chain
+    /// was never led.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn count_beat(&mut self, chain: ChainId) -> Result<Option<i64>, StoreError> {
+        let row = sqlx::query("update lease set beat = beat + 1 where chain = $1 returning beat")
             .bind(int(chain.0))
-            .bind(fence)
-            .execute(self.conn())
+            .fetch_optional(self.conn())
             .await?;
-        Ok(done.rows_affected() == 1)
+        row.map(|row| row.int("beat")).transpose()
     }
 
     /// Adds a header to the window.

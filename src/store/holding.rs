@@ -1,5 +1,6 @@
 //! Watched contracts, the movements that a reorg may still take back, and settled balances.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use alloy::primitives::{Address, B256, U256};
@@ -46,8 +47,6 @@ impl Watch {
 pub struct Movement {
     /// The block.
     pub block_number: u64,
-    /// The log's index in it.
-    pub log_index: u64,
     /// The contract.
     pub contract: Address,
     /// Who has less after it; zero for a mint.
@@ -110,17 +109,45 @@ pub async fn movements_between(
             .bind(int(up_to))
             .fetch_all(conn)
             .await?;
-    let movement = |row: &AnyRow| {
-        Ok(Movement {
-            block_number: row.unsigned("block_number")?,
-            log_index: row.unsigned("log_index")?,
-            contract: row.address("contract")?,
-            sender: row.address("sender")?,
-            recipient: row.address("recipient")?,
-            quantity: row.quantity("quantity")?,
-        })
-    };
-    rows.iter().map(movement).collect()
+    let mut movements = Vec::new();
+    for row in &rows {
+        unpack(row, &mut movements)?;
+    }
+    Ok(movements)
+}
+
+/// Bytes of one movement within its row.
+const PACKED: usize = 20 + 20 + 32;
+
+/// One row for all that a contract's transfers of one block moved: a block may hold hundreds.
+fn pack(movements: &[&Movement]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(movements.len() * PACKED);
+    for movement in movements {
+        packed.extend_from_slice(movement.sender.as_slice());
+        packed.extend_from_slice(movement.recipient.as_slice());
+        packed.extend_from_slice(&movement.quantity.to_be_bytes::<32>());
+    }
+    packed
+}
+
+fn unpack(row: &AnyRow, movements: &mut Vec<Movement>) -> Result<(), StoreError> {
+    let (block_number, contract) = (row.unsigned("block_number")?, row.address("contract")?);
+    let packed = row.blob("moves")?;
+    let (moves, rest) = packed.as_chunks::<PACKED>();
+    if !rest.is_empty() {
+        return Err(StoreError::Corrupt {
+            column: "moves",
+            expected: "whole movements",
+        });
+    }
+    movements.extend(moves.iter().map(|packed| Movement {
+        block_number,
+        contract,
+        sender: Address::from_slice(&packed[..20]),
+        recipient: Address::from_slice(&packed[20..40]),
+        quantity: U256::from_be_slice(&packed[40..]),
+    }));
+    Ok(())
 }
 
 /// Every settled balance of a chain that is not zero.
@@ -142,15 +169,17 @@ pub async fn balances(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<Ba
     rows.iter().map(balance).collect()
 }
 
-/// `($1, $2), ($3, $4)` for so many rows of so many columns.
-fn value_lists(rows: usize, columns: usize) -> String {
+/// `($1, $2, $3), ($1, $4, $5)`: so many rows whose first `shared` columns are the same parameters, with `own` after them.
+/// The fewer the parameters the better: `SQLite` finds each by its name among all of its statement's.
+fn value_lists(rows: usize, shared: usize, own: usize) -> String {
     let mut text = String::new();
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
+        let owned = shared + row * own;
+        for (column, parameter) in (1..=shared).chain(owned + 1..=owned + own).enumerate() {
             let separator = if column == 0 { "" } else { ", " };
             // Writing into a String does not fail.
-            let _ = write!(text, "{separator}${}", row * columns + column + 1);
+            let _ = write!(text, "{separator}${parameter}");
         }
         text.push(')');
     }
@@ -209,22 +238,21 @@ impl WriteTx {
         chain: ChainId,
         movements: &[Movement],
     ) -> Result<(), StoreError> {
-        for rows in movements.chunks(ROWS_PER_STATEMENT) {
-            let lists = value_lists(rows.len(), 7);
-            let text = format!(
-                "insert into movement (chain, block_number, log_index, contract, sender, recipient, quantity) \
-                 values {lists}"
-            );
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for movement in rows {
+        let mut by_row: BTreeMap<(u64, Address), Vec<&Movement>> = BTreeMap::new();
+        for movement in movements {
+            let row = (movement.block_number, movement.contract);
+            by_row.entry(row).or_default().push(movement);
+        }
+        let rows: Vec<_> = by_row.into_iter().collect();
+        for rows in rows.chunks(ROWS_PER_STATEMENT) {
+            let lists = value_lists(rows.len(), 1, 3);
+            let text = format!("insert into movement (chain, block_number, contract, moves) values {lists}");
+            let mut query = sqlx::query(AssertSqlSafe(text)).bind(int(chain.0));
+            for ((block_number, contract), movements) in rows {
                 query = query
-                    .bind(int(chain.0))
-                    .bind(int(movement.block_number))
-                    .bind(int(movement.log_index))
-                    .bind(movement.contract.to_vec())
-                    .bind(movement.sender.to_vec())
-                    .bind(movement.recipient.to_vec())
-                    .bind(movement.quantity.to_be_bytes_vec());
+                    .bind(int(*block_number))
+                    .bind(contract.to_vec())
+                    .bind(pack(movements));
             }
             query.execute(self.conn()).await?;
         }
@@ -278,22 +306,35 @@ impl WriteTx {
     /// # Errors
     /// The database fails.
     pub async fn put_balances(&mut self, chain: ChainId, balances: &[BalanceRow]) -> Result<(), StoreError> {
-        for rows in balances.chunks(ROWS_PER_STATEMENT) {
-            let lists = value_lists(rows.len(), 4);
-            let text = format!(
-                "insert into balance (chain, contract, holder, value) values {lists} \
-                 on conflict (chain, contract, holder) do update set value = excluded.value"
-            );
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for balance in rows {
-                query = query
-                    .bind(int(chain.0))
-                    .bind(balance.contract.to_vec())
-                    .bind(balance.holder.to_vec())
-                    .bind(balance.value.to_be_bytes_vec());
+        let mut balances: Vec<&BalanceRow> = balances.iter().collect();
+        // In the order of the key, so that neighbours are written together.
+        balances.sort_unstable_by_key(|balance| (balance.contract, balance.holder));
+        for of_contract in balances.chunk_by(|one, next| one.contract == next.contract) {
+            for rows in of_contract.chunks(ROWS_PER_STATEMENT) {
+                self.put_balances_of_one(chain, rows).await?;
             }
-            query.execute(self.conn()).await?;
         }
+        Ok(())
+    }
+
+    async fn put_balances_of_one(&mut self, chain: ChainId, rows: &[&BalanceRow]) -> Result<(), StoreError> {
+        let Some(first) = rows.first() else {
+            return Ok(());
+        };
+        let lists = value_lists(rows.len(), 2, 2);
+        let text = format!(
+            "insert into balance (chain, contract, holder, value) values {lists} \
+             on conflict (chain, contract, holder) do update set value = excluded.value"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text))
+            .bind(int(chain.0))
+            .bind(first.contract.to_vec());
+        for balance in rows {
+            query = query
+                .bind(balance.holder.to_vec())
+                .bind(balance.value.to_be_bytes_vec());
+        }
+        query.execute(self.conn()).await?;
         Ok(())
     }
 }
@@ -304,6 +345,7 @@ mod tests {
 
     #[test]
     fn parameters_are_numbered_through_the_rows() {
-        assert_eq!(value_lists(2, 3), "($1, $2, $3), ($4, $5, $6)");
+        assert_eq!(value_lists(2, 0, 3), "($1, $2, $3), ($4, $5, $6)");
+        assert_eq!(value_lists(2, 1, 2), "($1, $2, $3), ($1, $4, $5)");
     }
 }

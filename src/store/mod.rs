@@ -26,7 +26,7 @@ use crate::config::StoreSettings;
 
 pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
-pub use chain::{ChainRow, KeptHeader, chain_row, chain_rows, header_at, headers};
+pub use chain::{ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, headers};
 pub use charge::{
     charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
     pool_usage, tenants_charged_on,

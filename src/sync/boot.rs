@@ -3,11 +3,14 @@
 use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
-use crate::domain::BlockRef;
+use crate::domain::{BlockRef, Header};
 use crate::engine::{OpenChain, OpenedChain, ResetChain};
 
 /// Headers kept in memory beside the stored ones.
 const WINDOW: usize = 1_024;
+
+/// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
+const MAX_HEAD_AGE_MS: i64 = 15 * 60 * 1000;
 
 impl ChainTask {
     /// Takes the chain over and finds the highest block that is still ours.
@@ -18,6 +21,7 @@ impl ChainTask {
         }
         let genesis = self.reader.genesis_hash().await?;
         let head = self.reader.latest().await?;
+        self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
         let chain = self.settings.id;
         let opened = self
@@ -43,7 +47,7 @@ impl ChainTask {
             return Ok(());
         }
         self.take(&opened);
-        match self.common_block().await? {
+        match self.common_block(head.number).await? {
             Common::Nothing => {}
             Common::Block(block) if Some(block) == self.window.tip() => {}
             Common::Block(block) => self.roll_back_to(block).await?,
@@ -59,6 +63,15 @@ impl ChainTask {
                     .await?;
                 self.take(&anew);
             }
+        }
+        Ok(())
+    }
+
+    /// A node that is still syncing answers of the past as if it were now: tokens without code, heads that we passed.
+    fn check_synced(&self, head: &Header) -> Result<(), SyncError> {
+        let age_ms = self.engine.clock().now_ms().saturating_sub(head.time_ms());
+        if age_ms > MAX_HEAD_AGE_MS && !self.settings.development {
+            return Err(SyncError::Behind);
         }
         Ok(())
     }
@@ -96,18 +109,32 @@ impl ChainTask {
         Ok(())
     }
 
-    /// The highest kept block that the chain still has at its height. Kept blocks below a common one are common too.
-    async fn common_block(&self) -> Result<Common, SyncError> {
+    /// The highest kept block that the chain has at its height, of those up to its head. Kept blocks below a common one are
+    /// common too. A node that lags behind us knows less than we do and contradicts nothing: it is waited for, but on a
+    /// development chain, where it was rolled back or started anew.
+    async fn common_block(&self, head: u64) -> Result<Common, SyncError> {
         let (Some(lowest), Some(tip)) = (self.window.lowest(), self.window.tip()) else {
             return Ok(Common::Nothing);
         };
-        if self.is_common(tip).await? {
-            return Ok(Common::Block(tip));
+        let lags = head < tip.number;
+        let Some(top) = self.window.at(tip.number.min(head)) else {
+            return if self.settings.development {
+                Ok(Common::Lost)
+            } else {
+                Err(SyncError::Behind)
+            };
+        };
+        if self.is_common(top).await? {
+            return if lags && !self.settings.development {
+                Err(SyncError::Behind)
+            } else {
+                Ok(Common::Block(top))
+            };
         }
         if !self.is_common(lowest).await? {
             return Ok(Common::Lost);
         }
-        let (mut common, mut foreign) = (lowest, tip.number);
+        let (mut common, mut foreign) = (lowest, top.number);
         while common.number + 1 < foreign {
             let middle = common.number + (foreign - common.number) / 2;
             let Some(block) = self.window.at(middle) else {
@@ -122,12 +149,10 @@ impl ChainTask {
         Ok(Common::Block(common))
     }
 
+    /// Whether the chain has a kept block at its height. A missing answer is no answer.
     async fn is_common(&self, block: BlockRef) -> Result<bool, SyncError> {
-        match self.reader.header_by_number(block.number).await {
-            Ok(header) => Ok(header.hash == block.hash),
-            Err(error) if error.is_missing_data() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let header = self.reader.header_by_number(block.number).await?;
+        Ok(header.hash == block.hash)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt, stream};
 
 use super::plan::{self, LIVE_STRETCH};
+use super::streamed::Streamed;
 use super::task::{ChainTask, Halt, SyncError};
 use super::window::Relation;
 use crate::chain::ChainError;
@@ -64,9 +65,9 @@ impl ChainTask {
 
     async fn read_ranges(&mut self, from: u64, to: u64) -> Result<(), SyncError> {
         let (reader, filter) = (self.reader.clone(), self.filter.clone());
-        let width = reader.log_range();
+        let widths = reader.clone();
         let tip_hash = self.window.tip().map(|tip| tip.hash);
-        let mut pieces = stream::iter(plan::pieces(from, to, width))
+        let mut pieces = stream::iter(plan::pieces(from, to, || widths.log_range()))
             .map(|(first, last)| {
                 let (reader, filter) = (reader.clone(), filter.clone());
                 let parent = tip_hash.filter(|_| first == from);
@@ -89,6 +90,11 @@ impl ChainTask {
 
     /// Walks from a header of the new branch down to a block of ours, and takes the branch from there, in one step.
     async fn reorganise(&mut self, header: &Header) -> Result<(), SyncError> {
+        // A shorter branch is most often a node that lags; a chain that took it grows past our tip soon.
+        let is_shorter = self.window.tip().is_some_and(|tip| header.number < tip.number);
+        if is_shorter && !self.settings.development {
+            return Ok(());
+        }
         let lowest = self.window.lowest().map_or(0, |lowest| lowest.number);
         let mut branch = VecDeque::from([header.clone()]);
         let mut below = header.clone();
@@ -165,17 +171,17 @@ impl ChainTask {
         Ok(())
     }
 
+    /// Only a block that is read as it is announced can have been streamed.
     fn compare_streamed(&mut self, blocks: &[ProvenBlock]) {
-        let streaming = self.is_streaming() && blocks.len() == 1;
-        for block in blocks {
-            let difference = self.streamed.proven(block);
-            let count = |name, by| {
-                ::metrics::counter!(name, "chain" => self.settings.name.clone()).increment(by);
-            };
-            count(metrics::CHAIN_STREAMED_UNPROVEN_TOTAL, difference.unproven);
-            if streaming {
-                count(metrics::CHAIN_UNSTREAMED_TOTAL, difference.unstreamed);
-            }
-        }
+        let ([block], true) = (blocks, self.is_streaming()) else {
+            self.streamed = Streamed::default();
+            return;
+        };
+        let difference = self.streamed.proven(block);
+        let count = |name, by| {
+            ::metrics::counter!(name, "chain" => self.settings.name.clone()).increment(by);
+        };
+        count(metrics::CHAIN_STREAMED_UNPROVEN_TOTAL, difference.unproven);
+        count(metrics::CHAIN_UNSTREAMED_TOTAL, difference.unstreamed);
     }
 }

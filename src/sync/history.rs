@@ -1,8 +1,11 @@
 //! The past of watched contracts: read by ranges beside the live blocks, folded, and met with them where they begin.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
+use alloy::primitives::Address;
 use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::plan;
 use super::task::{ChainTask, SyncError};
@@ -26,6 +29,28 @@ const BLOCKS_PER_FOLD: usize = 5_000;
 /// How often it is looked whether a contract was added.
 const IDLE: Duration = Duration::from_millis(250);
 
+/// A contract whose past could not be read.
+#[derive(Debug)]
+struct Waiting {
+    backoff: Backoff,
+    until: Instant,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::new(IDLE, Duration::from_mins(1)),
+            until: Instant::now(),
+        }
+    }
+}
+
+impl Waiting {
+    fn postpone(&mut self) {
+        self.until = Instant::now() + self.backoff.next_delay();
+    }
+}
+
 /// The reader of one chain's past.
 #[derive(Debug, Clone)]
 pub(super) struct History {
@@ -47,60 +72,88 @@ impl History {
         }
     }
 
-    /// Reads until it is dropped.
+    /// Reads until it is dropped. A contract whose past cannot be read waits, and holds up no other.
     ///
     /// # Errors
     /// Only a halt; all else is tried again.
     pub(super) async fn run(&self) -> Result<(), SyncError> {
-        let mut backoff = Backoff::new(IDLE, Duration::from_secs(30));
+        let mut waiting: HashMap<Address, Waiting> = HashMap::new();
+        let mut watches = self.engine.watch_changes();
         loop {
-            let delay = match self.step().await {
-                Ok(true) => {
-                    backoff.reset();
-                    continue;
+            let Some((watch, last)) = self.next_stretch(&waiting) else {
+                // What ends the wait before its time is a new contract.
+                let _sooner = tokio::time::timeout(IDLE, watches.changed()).await;
+                continue;
+            };
+            match self.step(watch, last).await {
+                Ok(()) => {
+                    waiting.remove(&watch.contract);
                 }
-                Ok(false) => IDLE,
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(chain = %self.settings.name, %error, "history could not be read");
-                    backoff.next_delay()
+                    let contract = watch.contract;
+                    tracing::warn!(chain = %self.settings.name, %contract, %error, "history could not be read");
+                    waiting.entry(contract).or_default().postpone();
                 }
-            };
-            tokio::time::sleep(delay).await;
-        }
-    }
-
-    /// Reads a stretch of the first contract whose past is incomplete; `false` when none has any to read.
-    async fn step(&self) -> Result<bool, SyncError> {
-        let watches = self.engine.watches(self.chain);
-        let stretch = |watch: &Watch| {
-            let last = watch.live_from?.checked_sub(1)?;
-            (watch.next_number <= last).then_some((*watch, last))
-        };
-        let Some((watch, last)) = watches.iter().find_map(stretch) else {
-            return Ok(false);
-        };
-        match self.read(watch, last).await {
-            Err(SyncError::Engine(EngineError::ForeignHistory(contract))) => {
-                tracing::error!(chain = %self.settings.name, %contract, "its history was of another chain; reading it again");
-                let (chain, fence) = (self.chain, self.fence);
-                self.engine
-                    .execute(RestartHistory {
-                        chain,
-                        fence,
-                        contract,
-                    })
-                    .await?;
-                Ok(true)
             }
-            outcome => outcome.map(|()| true),
         }
     }
 
+    /// The first contract whose past is incomplete and need not wait, with the last block of its past. Nothing is read before
+    /// something is settled.
+    fn next_stretch(&self, waiting: &HashMap<Address, Waiting>) -> Option<(Watch, u64)> {
+        self.engine.chain(self.chain)?.heights.settled?;
+        let now = Instant::now();
+        let stretch = |watch: Watch| {
+            let last = watch.live_from?.checked_sub(1)?;
+            let waits = waiting
+                .get(&watch.contract)
+                .is_some_and(|waiting| waiting.until > now);
+            (watch.next_number <= last && !waits).then_some((watch, last))
+        };
+        self.engine.watches(self.chain).into_iter().find_map(stretch)
+    }
+
+    /// Reads a stretch of one contract's past.
+    async fn step(&self, watch: Watch, last: u64) -> Result<(), SyncError> {
+        let outcome = self.read(watch, last).await;
+        if let Err(SyncError::Engine(EngineError::ForeignHistory(contract))) = &outcome {
+            tracing::error!(chain = %self.settings.name, %contract, "its history was of another chain; it is read again");
+            let (chain, fence, contract) = (self.chain, self.fence, *contract);
+            self.engine
+                .execute(RestartHistory {
+                    chain,
+                    fence,
+                    contract,
+                })
+                .await?;
+        }
+        outcome
+    }
+
+    /// Reads and folds at once, a batch behind each other.
     async fn read(&self, watch: Watch, last: u64) -> Result<(), SyncError> {
+        let (batches, mut read) = mpsc::channel(1);
+        let folding = async move {
+            while let Some(blocks) = read.recv().await {
+                self.fold(watch, blocks).await?;
+            }
+            Ok(())
+        };
+        // Both end before this does: a fold that went on alone would meet the next one.
+        let (outcome, folded) = tokio::join!(self.gather(watch, last, batches), folding);
+        folded.and(outcome)
+    }
+
+    async fn gather(
+        &self,
+        watch: Watch,
+        last: u64,
+        batches: mpsc::Sender<Vec<ProvenBlock>>,
+    ) -> Result<(), SyncError> {
         let filter = watching::filter(&unpaid(&self.settings), &[watch.contract].into());
         let first = watch.next_number;
-        let mut pieces = stream::iter(plan::pieces(first, last, self.reader.log_range()))
+        let mut pieces = stream::iter(plan::pieces(first, last, || self.reader.log_range()))
             .map(|(from, to)| {
                 let (reader, filter) = (self.reader.clone(), filter.clone());
                 let parent = watch.next_parent.filter(|_| from == first);
@@ -114,12 +167,15 @@ impl History {
             logs += piece.iter().map(|block| block.logs.len()).sum::<usize>();
             blocks.extend(piece);
             if logs >= LOGS_PER_FOLD || blocks.len() >= BLOCKS_PER_FOLD {
-                self.fold(watch, std::mem::take(&mut blocks)).await?;
                 logs = 0;
+                if batches.send(std::mem::take(&mut blocks)).await.is_err() {
+                    // The fold failed, and says so itself.
+                    return Ok(());
+                }
             }
         }
         if !blocks.is_empty() {
-            self.fold(watch, blocks).await?;
+            let _folding = batches.send(blocks).await;
         }
         Ok(())
     }

@@ -1,56 +1,71 @@
 //! What the stream promised against what the blocks held. A difference loses no money, and tells of an endpoint that drops
-//! or invents logs.
+//! or invents logs. A block and its logs are announced in any order, so a block is judged when two more stand on it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
 
 use crate::domain::ProvenBlock;
 
-/// Streamed logs that are remembered until their block is proven.
+/// Logs that are remembered until their block is judged.
 const MAX_REMEMBERED: usize = 4_096;
 
-/// Streamed logs whose block was not proven yet.
-#[derive(Debug, Default)]
-pub(super) struct Streamed {
-    logs: HashSet<(B256, u64)>,
-    order: VecDeque<(u64, B256, u64)>,
+/// A block is judged when this many more were proven.
+const JUDGED_AFTER: u64 = 2;
+
+/// One log: its block's number and hash, and its index there.
+type Log = (u64, B256, u64);
+
+/// How a log was heard of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    streamed: bool,
+    proven: bool,
 }
+
+/// The logs of blocks that were not judged yet.
+#[derive(Debug, Default)]
+pub(super) struct Streamed(BTreeMap<Log, Heard>);
 
 /// How streamed and proven logs compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     /// In a proven block, and never streamed.
     pub(super) unstreamed: u64,
-    /// Streamed for a height that was read without them.
+    /// Streamed, and in no proven block.
     pub(super) unproven: u64,
 }
 
 impl Streamed {
+    /// A log was streamed.
     pub(super) fn saw(&mut self, number: u64, block_hash: B256, log_index: u64) {
-        if self.order.len() < MAX_REMEMBERED && self.logs.insert((block_hash, log_index)) {
-            self.order.push_back((number, block_hash, log_index));
+        if let Some(heard) = self.entry((number, block_hash, log_index)) {
+            heard.streamed = true;
         }
     }
 
-    /// A block was proven: its logs are compared, and everything at its height or below is forgotten.
+    /// A block was proven. Returns what is now known of those well below it.
     pub(super) fn proven(&mut self, block: &ProvenBlock) -> Difference {
-        let hash = block.header.hash;
-        let missed = block
-            .logs
-            .iter()
-            .filter(|log| !self.logs.remove(&(hash, log.log_index)));
-        let unstreamed = u64::try_from(missed.count()).unwrap_or(u64::MAX);
-        let mut unproven = 0;
-        let logs = &mut self.logs;
-        self.order.retain(|(number, block_hash, log_index)| {
-            let keep = *number > block.header.number;
-            if !keep && logs.remove(&(*block_hash, *log_index)) {
-                unproven += 1;
+        let number = block.header.number;
+        for log in &block.logs {
+            if let Some(heard) = self.entry((number, block.header.hash, log.log_index)) {
+                heard.proven = true;
             }
-            keep
-        });
-        Difference { unstreamed, unproven }
+        }
+        let first_kept = (number.saturating_sub(JUDGED_AFTER - 1), B256::ZERO, 0);
+        let kept = self.0.split_off(&first_kept);
+        let judged = std::mem::replace(&mut self.0, kept);
+        let mut difference = Difference::default();
+        for heard in judged.into_values() {
+            difference.unstreamed += u64::from(heard.proven && !heard.streamed);
+            difference.unproven += u64::from(heard.streamed && !heard.proven);
+        }
+        difference
+    }
+
+    fn entry(&mut self, log: Log) -> Option<&mut Heard> {
+        let fits = self.0.len() < MAX_REMEMBERED || self.0.contains_key(&log);
+        fits.then(|| self.0.entry(log).or_default())
     }
 }
 
@@ -86,19 +101,18 @@ mod tests {
     }
 
     #[test]
-    fn dropped_and_invented_logs_are_counted_once() {
+    fn dropped_and_invented_logs_are_counted_once_and_late_ones_are_not() {
         let mut streamed = Streamed::default();
         streamed.saw(5, B256::repeat_byte(5), 0);
         streamed.saw(5, B256::repeat_byte(6), 3);
-        streamed.saw(9, B256::repeat_byte(9), 0);
-        assert_eq!(
-            streamed.proven(&block(5, 5, &[0, 1])),
-            Difference {
-                unstreamed: 1,
-                unproven: 1
-            }
-        );
+        assert_eq!(streamed.proven(&block(5, 5, &[0, 1, 2])), Difference::default());
+        streamed.saw(5, B256::repeat_byte(5), 2);
         assert_eq!(streamed.proven(&block(6, 7, &[])), Difference::default());
-        assert_eq!(streamed.proven(&block(9, 9, &[0])), Difference::default());
+        let judged = Difference {
+            unstreamed: 1,
+            unproven: 1,
+        };
+        assert_eq!(streamed.proven(&block(7, 8, &[])), judged);
+        assert_eq!(streamed.proven(&block(8, 9, &[])), Difference::default());
     }
 }

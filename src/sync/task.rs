@@ -32,6 +32,9 @@ const ROLLBACK_POLLS: u32 = 2;
 /// Streamed logs that are taken while one head is followed; more of them wait where they are.
 const MAX_HEARD: usize = 256;
 
+/// Streamed logs of blocks further above the head than this are not believed.
+const MAX_AHEAD: u64 = 8;
+
 /// Sightings that are looked up at once.
 const MAX_SIGHTINGS: usize = 64;
 
@@ -77,6 +80,9 @@ pub enum SyncError {
     /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
     #[error("the development chain no longer knows the blocks that were read")]
     Anew,
+    /// The endpoint is behind what was read, or still syncing: it is waited for.
+    #[error("the endpoint is behind what was read")]
+    Behind,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -275,8 +281,8 @@ impl ChainTask {
         outcome
     }
 
-    /// The poll: what the socket does not say. A head that went back is believed when it is said twice and our tip is
-    /// unknown: one lagging node behind a load balancer is no reorg.
+    /// The poll: what the socket does not say. That a development chain went back is believed when it is said twice and our
+    /// tip is unknown.
     async fn poll(&mut self) -> Result<(), SyncError> {
         let latest = self.reader.latest().await?;
         self.saw(&latest);
@@ -286,6 +292,10 @@ impl ChainTask {
         if !went_back {
             self.lower_polls = 0;
             return self.follow_head(&latest).await;
+        }
+        // Elsewhere a lower head is a node that lags: a chain that was reorganised says so with other blocks.
+        if !self.settings.development {
+            return Ok(());
         }
         self.lower_polls += 1;
         if self.lower_polls >= ROLLBACK_POLLS && self.tip_is_gone().await? {
@@ -307,18 +317,23 @@ impl ChainTask {
     }
 
     fn hear_log(&mut self, log: &StreamedLog) {
+        if log.removed {
+            return;
+        }
         let block = log.block;
-        let is_read = self.window.tip().is_some_and(|tip| tip.number >= block.number);
-        if log.removed || is_read {
+        if block.number > self.heights.head.saturating_add(MAX_AHEAD) {
             return;
         }
         self.streamed.saw(block.number, block.hash, log.entry.log_index);
-        sight(&self.engine, self.settings.id, log);
+        if self.window.tip().is_none_or(|tip| tip.number < block.number) {
+            sight(&self.engine, self.settings.id, log);
+        }
     }
 
     /// A verified header was announced: the head is at least there.
     pub(super) fn saw(&mut self, header: &Header) {
-        self.heights.head = self.heights.head.max(header.number);
+        // The last word, not the highest: one false number must not stay.
+        self.heights.head = header.number;
         self.show(metrics::CHAIN_HEAD, Some(self.heights.head));
         // A block from the future would keep us ready for as long as it is ahead; one of the past is as old as it says.
         let at = header.time_ms().min(self.engine.clock().now_ms());
@@ -331,7 +346,7 @@ impl ChainTask {
             .heights
             .read
             .map_or(self.start_number, |read| read.number + 1);
-        self.status.behind = (self.heights.head + 1).saturating_sub(unread_from);
+        self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
         self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
     }

@@ -25,6 +25,8 @@ const IDS: u64 = 4;
 /// Who owns what on the canonical chain, so that only what can happen happens.
 type Owners = BTreeMap<(Address, u64), Address>;
 
+type Counts = BTreeMap<&'static str, u64>;
+
 struct Play {
     world: World,
     random: Random,
@@ -83,23 +85,24 @@ impl Play {
 
     async fn step(&mut self) -> &'static str {
         let tip = self.world.blocks.tip().map_or(0, |tip| tip.number);
-        match self.random.below(10) {
-            0 | 1 if tip > 1 => {
+        match self.random.below(16) {
+            0..=2 if tip > 1 => {
                 let ancestor = tip - self.random.between(1, (tip - 1).min(9));
                 let count = self.random.below(9);
                 self.blocks(Some(ancestor), count).await;
                 "reorg"
             }
-            2 => {
+            3 => {
                 let contract = self.random.pick(&CONTRACTS);
                 self.world.watch(contract).await;
                 "watch"
             }
-            3 => {
+            4 | 5 => {
                 self.world.activate(&CONTRACTS).await.unwrap();
                 "activate"
             }
-            4..=6 => self.fold().await,
+            6..=9 => self.fold().await,
+            10 => self.restart().await,
             _ => {
                 let count = self.random.between(1, 4);
                 self.blocks(None, count).await;
@@ -129,6 +132,16 @@ impl Play {
         "fold"
     }
 
+    /// Forgets one contract's balances and reads its past again.
+    async fn restart(&mut self) -> &'static str {
+        let watches = self.world.engine.watches(CHAIN);
+        let Some(watch) = watches.first() else {
+            return "no watch";
+        };
+        self.world.restart_history(watch.contract).await;
+        "restart"
+    }
+
     fn compare(&self, context: &str) {
         for contract in CONTRACTS {
             self.world
@@ -137,8 +150,12 @@ impl Play {
     }
 }
 
-async fn play(database: Database, seed: u64) {
+/// Plays one game; how often each kind of step was made.
+async fn play(database: Database, seed: u64) -> Counts {
     let mut play = Play::begin(database, seed).await;
+    let mut counts = Counts::new();
+    let count = play.random.between(1, 12);
+    play.blocks(None, count).await;
     // Some begin with a stretch that is longer than what is kept.
     if seed.is_multiple_of(8) {
         play.world.watch(MEMBERS).await;
@@ -150,6 +167,7 @@ async fn play(database: Database, seed: u64) {
     }
     for step in 0..STEPS {
         let done = play.step().await;
+        *counts.entry(done).or_default() += 1;
         play.compare(&format!("seed {seed}, step {step}, {done}"));
     }
     // In the end everything is known, and the model agrees.
@@ -165,18 +183,30 @@ async fn play(database: Database, seed: u64) {
     }
     play.compare(&format!("seed {seed}, at the end"));
     play.world.assert_reload_is_identity().await;
+    counts
+}
+
+/// So many games; each kind of step must have come often.
+async fn play_all(database: fn() -> Database, seeds: std::ops::Range<u64>) {
+    let games = seeds.end - seeds.start;
+    let mut totals = Counts::new();
+    for seed in seeds {
+        for (done, count) in play(database(), seed).await {
+            *totals.entry(done).or_default() += count;
+        }
+    }
+    for kind in ["blocks", "reorg", "watch", "activate", "fold", "restart"] {
+        let count = totals.get(kind).copied().unwrap_or_default();
+        assert!(count > games, "{kind} came too rarely: {totals:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_order_of_blocks_reorgs_and_history_gives_the_settled_balances_on_sqlite() {
-    for seed in 0..200 {
-        play(Database::sqlite(), seed).await;
-    }
+    play_all(Database::sqlite, 0..200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_order_of_blocks_reorgs_and_history_gives_the_settled_balances_on_postgres() {
-    for seed in 200..212 {
-        play(Database::postgres(), seed).await;
-    }
+    play_all(Database::postgres, 200..216).await;
 }

@@ -21,6 +21,7 @@ on_both!(
     dust_and_fakes_are_no_payments,
     two_payments_in_one_transaction_settle_two_charges,
     the_payers_proven_wallet_names_its_only_open_charge,
+    what_was_allocated_at_sight_stays_so_when_it_comes_back,
     two_open_charges_of_one_wallet_are_not_guessed_between,
     a_wallet_of_two_tenants_names_neither,
     an_amount_and_a_wallet_that_disagree_decide_nothing,
@@ -232,6 +233,31 @@ async fn the_payers_proven_wallet_names_its_only_open_charge(database: Database)
     assert_eq!(
         column(&world.store, "select rule from payment").await,
         ["payer_wallet"]
+    );
+    world.assert_reload_is_identity().await;
+}
+
+async fn what_was_allocated_at_sight_stays_so_when_it_comes_back(database: Database) {
+    let mut world = World::settled(database).await;
+    let (wallet, month) = with_wallet(&world, "acme", 1).await;
+    let below = world.blocks.tip().unwrap().number;
+    let pay = tx(1, vec![payment_from(wallet.address(), dollars(15))]);
+    world.mine(std::slice::from_ref(&pay)).await;
+    world.mine_empty(2).await;
+    assert_eq!(world.state(&month).await, "paid");
+    world.reorg(below, &[&[], &[], &[], &[]]).await;
+    assert_eq!(world.state(&month).await, "reversed");
+    // By now the wallet would name another charge, for it alone is open.
+    let year = CreateCharge {
+        interval: Interval::Year,
+        ..pro_for("acme")
+    };
+    let year = asked(&world.engine.execute(year).await.unwrap());
+    world.mine(&[pay.after_foreign_logs(5)]).await;
+    world.mine_empty(2).await;
+    assert_eq!(
+        (world.state(&month).await, world.state(&year).await),
+        ("paid".into(), "open".into())
     );
     world.assert_reload_is_identity().await;
 }

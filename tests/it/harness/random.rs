@@ -5,8 +5,9 @@
 pub struct Random(u64);
 
 impl Random {
+    /// The seed is mixed first: plain neighbours would be one sequence, a step apart.
     pub fn of(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(Self(seed).next())
     }
 
     fn next(&mut self) -> u64 {

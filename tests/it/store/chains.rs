@@ -51,19 +51,27 @@ async fn a_chain_is_stored_with_and_without_heights(database: Database) {
 async fn a_lease_has_one_holder(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
-    assert!(!tx.claim_lease(CHAIN, 1).await.unwrap(), "nobody holds it");
+    assert!(
+        tx.claim_lease(CHAIN, 1).await.unwrap().is_none(),
+        "nobody holds it"
+    );
     let first = tx.take_lease(CHAIN).await.unwrap();
-    assert!(tx.claim_lease(CHAIN, first).await.unwrap());
+    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_some());
     tx.commit().await.unwrap();
 
     let mut tx = begin(&store).await;
     let second = tx.take_lease(CHAIN).await.unwrap();
     assert!(second > first);
-    assert!(!tx.claim_lease(CHAIN, first).await.unwrap());
-    assert!(tx.claim_lease(CHAIN, second).await.unwrap());
-    assert!(tx.claim_lease(CHAIN, second).await.unwrap());
+    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_none());
+    assert!(tx.claim_lease(CHAIN, second).await.unwrap().is_some());
+    assert!(tx.claim_lease(CHAIN, second).await.unwrap().is_some());
     let of_another_chain = tx.take_lease(OTHER).await.unwrap();
-    assert!(!tx.claim_lease(OTHER, of_another_chain + 1).await.unwrap());
+    assert!(
+        tx.claim_lease(OTHER, of_another_chain + 1)
+            .await
+            .unwrap()
+            .is_none()
+    );
     tx.commit().await.unwrap();
     let beats = column(&store, "select beat from lease order by chain").await;
     assert_eq!(
@@ -95,7 +103,6 @@ async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Databa
 
     let movement = |block_number| Movement {
         block_number,
-        log_index: 0,
         contract: TOKEN,
         sender: PAYER,
         recipient: PAYER,

@@ -69,8 +69,10 @@ async fn count_up(store: &Store, races: &AtomicU32) -> Result<(), StoreError> {
     }
 }
 
+/// Half of them by another opening of the same database, as a second process would have.
 async fn many_transactions_that_read_and_then_write_all_succeed(database: Database) {
-    let (store, _database) = open(database).await;
+    let (store, database) = open(database).await;
+    let openings = [store.clone(), database.open().await];
     let nothing = tollgate::domain::Entitlement {
         plan: None,
         access: tollgate::domain::Access::None,
@@ -81,8 +83,8 @@ async fn many_transactions_that_read_and_then_write_all_succeed(database: Databa
     tx.put_entitlement(&tenant("acme"), &nothing, 0).await.unwrap();
     tx.commit().await.unwrap();
     let races = std::sync::Arc::new(AtomicU32::new(0));
-    let tasks = (0..50).map(|_| {
-        let (store, races) = (store.clone(), std::sync::Arc::clone(&races));
+    let tasks = (0..50).map(|index| {
+        let (store, races) = (openings[index % 2].clone(), std::sync::Arc::clone(&races));
         tokio::spawn(async move { count_up(&store, &races).await })
     });
     for task in tasks.collect::<Vec<_>>() {
