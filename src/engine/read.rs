@@ -10,8 +10,8 @@ use super::{Engine, EngineError, settle};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
-    AsOf, BlockRef, ChainId, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Gate, GateId, Level,
-    Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
+    AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Gate, GateId,
+    Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
 };
 use crate::ledger::{self, Match};
 use crate::store::{self, ChainRow, KeptHeader, Watch};
@@ -155,26 +155,29 @@ impl Engine {
     /// There is no such charge, or the database fails.
     pub async fn charge(&self, id: &ChargeId, tenant: Option<&TenantId>) -> Result<ChargeView, EngineError> {
         let mut conn = self.inner.store.read().await?;
-        let charge = store::charge(&mut conn, id).await?;
-        let ours = charge.filter(|charge| tenant.is_none_or(|tenant| charge.terms.tenant == *tenant));
-        let mut charge = ours.ok_or(EngineError::NotFound("charge"))?;
-        if charge.state == ChargeState::Open && self.inner.answers.is_sighted(id) {
-            charge.state = ChargeState::Detected;
+        let ours = |charge: Option<Charge>| {
+            let charge = charge.filter(|charge| tenant.is_none_or(|tenant| charge.terms.tenant == *tenant));
+            charge.ok_or(EngineError::NotFound("charge"))
+        };
+        let mut charge = ours(store::charge(&mut conn, id).await?)?;
+        loop {
+            let payments = store::payments_of_charge(&mut conn, id).await?;
+            // Whoever sees a charge paid may ask at once what the tenant has.
+            self.inner.caught_up().await;
+            let known = self.inner.answers.chain(charge.terms.chain);
+            let read = known.and_then(|chain| chain.heights.read).map(|read| read.number);
+            let is_sighted = self.inner.answers.is_sighted(id);
+            let mut again = ours(store::charge(&mut conn, id).await?)?;
+            // These are one picture only if the charge did not change while they were read: else an open one would be
+            // shown with confirmations.
+            if again.sequence == charge.sequence {
+                if again.state == ChargeState::Open && is_sighted {
+                    again.state = ChargeState::Detected;
+                }
+                return Ok(ChargeView::new(&self.inner, &again, &payments, read));
+            }
+            charge = again;
         }
-        let payments = store::payments_of_charge(&mut conn, id).await?;
-        // Whoever sees a charge paid may ask at once what the tenant has.
-        self.inner.caught_up().await;
-        let read = self
-            .inner
-            .answers
-            .chain(charge.terms.chain)
-            .and_then(|chain| chain.heights.read);
-        Ok(ChargeView::new(
-            &self.inner,
-            &charge,
-            &payments,
-            read.map(|read| read.number),
-        ))
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is

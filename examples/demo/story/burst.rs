@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use super::PATIENCE;
 use crate::anvil::{BatchPay, TestUsdc};
 use crate::api::Charge;
-use crate::failure::{Failure, Outcome, ensure, until};
+use crate::failure::{Outcome, ensure, until};
 use crate::listener::Delivery;
 use crate::print::{Step, spell};
 use crate::stage::World;
@@ -38,13 +38,16 @@ pub async fn crash_in_a_burst(world: &mut World, step: &Step) -> Outcome<()> {
     let mut burst = Burst::begin(world, step).await?;
     let charges = burst.charges.clone();
     let mut waves = charges.chunks(WAVE);
-    loop {
-        let early = || Failure(format!("all were sent before {PAID_BEFORE} were paid"));
-        burst.send(world, waves.next().ok_or_else(early)?).await?;
+    for wave in waves.by_ref().take(CHARGES / WAVE - WAVES_UNHEARD) {
+        burst.send(world, wave).await?;
         if burst.wait_for_a_block(world, PAID_BEFORE).await? {
             break;
         }
     }
+    until(&format!("{PAID_BEFORE} charges are paid"), PATIENCE, async || {
+        Ok((burst.paid(world) >= PAID_BEFORE).then_some(()))
+    })
+    .await?;
     let (paid, sent) = (burst.paid(world), burst.sent);
     world.service.kill().await?;
     step.did(format!(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{PATIENCE, short};
 use crate::anvil::MemberNft;
 use crate::api::{AsOf, Decision};
-use crate::failure::{Failure, Outcome, ensure, until};
+use crate::failure::{Outcome, ensure, until};
 use crate::print::Step;
 use crate::stage::World;
 use crate::wallet::{Invitation, Wallet};
@@ -116,8 +116,13 @@ impl Door<'_> {
         let mut asked = 0_u32;
         let (decision, as_of) = until(&format!("the gate answers {expected}"), PATIENCE, async || {
             let decision = self.world.api.decide(TENANT, USER, &self.gate).await?;
-            let as_of = decision.as_of.first().cloned();
-            let as_of = as_of.ok_or_else(|| Failure(format!("{} without asOf", decision.eligibility)))?;
+            let Some(as_of) = decision.as_of.first().cloned() else {
+                // A chain that was only just begun to be read has no settled block yet.
+                ensure(decision.eligibility == "unknown", || {
+                    format!("{} without asOf", decision.eligibility)
+                })?;
+                return Ok(None);
+            };
             asked += 1;
             let is_awaited = decision.eligibility == expected && as_of.block_number >= block;
             let is_news = before

@@ -172,12 +172,9 @@ impl Watch<'_> {
                 .note("its block was proven before GET could show it as streamed");
         }
         let (count, needed) = (now.confirmations.unwrap_or_default(), now.confirmations_required);
-        if count >= needed {
-            // It settles at this moment; the next look shows what came of it.
-            return Ok(());
-        }
-        ensure(count >= before.confirmations.unwrap_or_default(), || {
-            format!("the confirmations went down to {count}")
+        let rises = (before.confirmations.unwrap_or_default()..needed).contains(&count);
+        ensure(rises, || {
+            format!("{count} of {needed} confirmations, and not paid")
         })?;
         let subscription = self.world.api.subscription(TENANT).await?;
         // Read after the charge, which may have been paid since.
