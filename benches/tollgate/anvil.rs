@@ -2,16 +2,26 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, Bytes};
+use alloy::sol;
 use alloy::sol_types::SolCall;
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::guard::Guard;
+
+sol! {
+    /// What the benches call of `contracts/TestUSDC.sol`.
+    interface TestUsdc {
+        function mint(address to, uint256 amount) external returns (bool);
+        function transfer(address to, uint256 value) external returns (bool);
+    }
+}
 
 const READY: Duration = Duration::from_mins(1);
 const MINED: Duration = Duration::from_secs(30);
@@ -21,10 +31,15 @@ pub const CHAIN_ID: u64 = 31_337;
 
 /// A running anvil. Dropping it ends it.
 pub struct Anvil {
-    port: u16,
+    node: Node,
+    _guard: Guard,
+}
+
+/// A way to ask an anvil, which may be another process's.
+pub struct Node {
+    address: String,
     http: reqwest::Client,
     next_id: AtomicU64,
-    _guard: Guard,
 }
 
 impl Anvil {
@@ -34,28 +49,45 @@ impl Anvil {
         command.extend(arguments.iter().map(OsStr::new));
         let guard = Guard::start(&command, "KILL", None)?;
         let listening = |line: &str| line.strip_prefix("Listening on ")?.parse::<SocketAddr>().ok();
-        let anvil = Self {
-            port: guard.wait_for_line(READY, listening)?.port(),
-            http: http_client()?,
-            next_id: AtomicU64::new(1),
-            _guard: guard,
-        };
+        let port = guard.wait_for_line(READY, listening)?.port();
+        let node = Node::new(&format!("http://127.0.0.1:{port}"))?;
         let end = Instant::now() + READY;
-        while let Err(error) = anvil.rpc("eth_chainId", json!([])).await {
+        while let Err(error) = node.rpc("eth_chainId", json!([])).await {
             if Instant::now() > end {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(anvil)
+        Ok(Self { node, _guard: guard })
+    }
+}
+
+impl Deref for Anvil {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Node {
+    pub fn new(http_url: &str) -> Outcome<Self> {
+        Ok(Self {
+            address: http_url
+                .strip_prefix("http://")
+                .ok_or("not a node's URL")?
+                .to_owned(),
+            http: http_client()?,
+            next_id: AtomicU64::new(1),
+        })
     }
 
     pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     pub fn ws_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.port)
+        format!("ws://{}", self.address)
     }
 
     pub async fn rpc(&self, method: &str, params: Value) -> Outcome<Value> {
@@ -109,6 +141,13 @@ impl Anvil {
             transaction["gas"] = format!("{gas:#x}").into();
         }
         self.rpc("eth_sendTransaction", json!([transaction])).await
+    }
+
+    /// Deploys a contract from an account, on a chain that mines by itself.
+    pub async fn deploy(&self, from: Address, name: &str) -> Outcome<Address> {
+        let sent = self.send_code(from, name).await?;
+        let receipt = self.receipt(&sent).await?;
+        Ok(serde_json::from_value(receipt["contractAddress"].clone())?)
     }
 
     /// Waits until a transaction is mined; it must not have reverted.

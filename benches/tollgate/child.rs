@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Outcome, history};
+use super::{Outcome, history, payments};
 
 /// The first argument of a child; the second is its job.
 pub const ARGUMENT: &str = "child";
@@ -52,6 +52,7 @@ pub fn main(job: Option<&str>) -> Outcome {
     let result = match job {
         Some(history::FETCH) => runtime.block_on(history::fetch(&line))?,
         Some(history::FOLD) => runtime.block_on(history::fold(&line))?,
+        Some(payments::JOB) => runtime.block_on(payments::child(&line))?,
         _ => return Err("a child without a job".into()),
     };
     println!("{result}");

@@ -9,10 +9,14 @@ mod child;
 mod emitter;
 mod guard;
 mod history;
+mod idle;
+mod payments;
 mod postgres;
 mod proc;
+mod recorder;
 mod report;
 mod scratch;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -38,7 +42,7 @@ impl Size {
 }
 
 /// The benches, each with the names of the lines that it prints.
-const BENCHES: [&[&str]; 1] = [&["history_fold", "ingest"]];
+const BENCHES: [&[&str]; 3] = [&["history_fold", "ingest"], &["head_to_commit"], &["idle_memory"]];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -83,6 +87,8 @@ fn run_benches() -> Outcome {
 async fn run_one(name: &str, size: Size) -> Outcome {
     match name {
         "history_fold" => history::run(size).await,
+        "head_to_commit" => payments::run(size).await,
+        "idle_memory" => idle::run(size).await,
         _ => Err("there is no such bench".into()),
     }
 }

@@ -15,7 +15,15 @@ fn size_mb(process: &str, field: &str) -> Outcome<f64> {
     Ok(f64::from(kilobytes) / 1024.0)
 }
 
-/// The most memory that this process ever had resident.
-pub fn peak_rss_mb() -> Outcome<f64> {
-    size_mb("self", "VmHWM")
+/// A process's own name for itself.
+pub const SELF: &str = "self";
+
+/// The memory that a process has resident.
+pub fn rss_mb(process: &str) -> Outcome<f64> {
+    size_mb(process, "VmRSS")
+}
+
+/// The most memory that a process ever had resident.
+pub fn peak_rss_mb(process: &str) -> Outcome<f64> {
+    size_mb(process, "VmHWM")
 }

@@ -35,12 +35,18 @@ fn place(bit: u16) -> (usize, u8) {
     (255 - usize::from(bit / 8), 1 << (bit % 8))
 }
 
-/// Slots of the memory: a power of two. At 40 bytes each it takes 1.3 MB.
-const SLOTS: usize = 32_768;
+/// Sets of the memory: a power of two. With their items, of 40 bytes each, they take 1.3 MB.
+const SETS: usize = 8_192;
+
+/// Items of one set. With ten thousand holders about one lookup in a hundred hashes anew; with as many sets of one item it
+/// would be one in seven.
+const ITEMS_PER_SET: usize = 4;
+
+type Item = (B256, BloomBits);
 
 /// Remembers the bits of items; a newer item takes an older one's place.
 #[derive(Debug)]
-pub(super) struct BloomMemory(Vec<(B256, BloomBits)>);
+pub(super) struct BloomMemory(Vec<[Item; ITEMS_PER_SET]>);
 
 impl BloomMemory {
     pub fn new() -> Self {
@@ -50,15 +56,19 @@ impl BloomMemory {
     pub fn topic(&mut self, topic: &B256) -> BloomBits {
         if self.0.is_empty() {
             // No item hashes to itself being zero with zero bits, but the zero topic is common: fill in its real bits.
-            self.0 = vec![(B256::ZERO, BloomBits::of(B256::ZERO.as_slice())); SLOTS];
+            let zero = (B256::ZERO, BloomBits::of(B256::ZERO.as_slice()));
+            self.0 = vec![[zero; ITEMS_PER_SET]; SETS];
         }
         // The last bytes of an address in a topic are as good as random; an attacker's choice of them costs speed only.
-        let place = usize::from(u16::from_be_bytes([topic[30], topic[31]])) % SLOTS;
-        let slot = &mut self.0[place];
-        if slot.0 != *topic {
-            *slot = (*topic, BloomBits::of(topic.as_slice()));
+        let place = usize::from(u16::from_be_bytes([topic[30], topic[31]])) % SETS;
+        let set = &mut self.0[place];
+        if let Some((_, bits)) = set.iter().find(|(known, _)| known == topic) {
+            return *bits;
         }
-        slot.1
+        let bits = BloomBits::of(topic.as_slice());
+        set.rotate_right(1);
+        set[0] = (*topic, bits);
+        bits
     }
 
     /// Whether all that the log put into its block's bloom is there.
@@ -99,6 +109,18 @@ mod tests {
             assert_eq!(ours, theirs);
             assert!(memory.topic(&topic).within(&theirs));
             assert!(!memory.topic(&topic).within(&Bloom::ZERO));
+        }
+    }
+
+    #[test]
+    fn items_of_one_set_are_told_apart_however_many_there_are() {
+        let mut memory = BloomMemory::new();
+        for _ in 0..2 {
+            for n in 0..3 * u8::try_from(ITEMS_PER_SET).unwrap() {
+                let mut topic = B256::ZERO;
+                topic[0] = n;
+                assert_eq!(memory.topic(&topic), BloomBits::of(topic.as_slice()));
+            }
         }
     }
 }

@@ -137,7 +137,7 @@ pub struct Chain {
     pub poll_interval: Duration,
     /// Blocks that must stand on a block, itself included, before it counts: settled = head - confirmations + 1.
     pub confirmations: u64,
-    /// The first block that is read; `None` starts at the head of the first start.
+    /// The first block that is read; `None` starts a little below the head of the first start.
     pub start_block: Option<u64>,
     /// A development chain: may be wiped when it was restarted.
     pub development: bool,

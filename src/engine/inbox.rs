@@ -110,10 +110,11 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
     {
         return Ok("attention: it buys a channel, and none is sold here".to_owned());
     }
-    let Some(tenant) = subject_of(work, snapshot).await? else {
+    let previous = store::source(work.tx.conn(), Provider::Stripe, &snapshot.id).await?;
+    let known = previous.as_ref().map(|previous| &previous.tenant);
+    let Some(tenant) = subject_of(work, snapshot, known).await? else {
         return Ok("attention: orphan: neither its metadata nor its customer names a tenant".to_owned());
     };
-    let previous = store::source(work.tx.conn(), Provider::Stripe, &snapshot.id).await?;
     let seen = Seen {
         at: event.created,
         version: stripe::version(event),
@@ -152,13 +153,15 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
     }
 }
 
-/// Whose subscription it is: its own metadata, else the tenant that its customer was seen with.
+/// Whose subscription it is: its own metadata, else whose it was before, else the tenant that its customer was seen with.
 async fn subject_of(
     work: &mut Work<'_>,
     snapshot: &SubscriptionSnapshot,
+    known: Option<&TenantId>,
 ) -> Result<Option<TenantId>, EngineError> {
-    if let Some(subject) = &snapshot.subject {
-        return Ok(Some(subject.id.clone()));
+    let named = snapshot.subject.as_ref().map(|subject| &subject.id);
+    if let Some(tenant) = named.or(known) {
+        return Ok(Some(tenant.clone()));
     }
     match &snapshot.customer {
         Some(customer) => Ok(store::customer_tenant(work.tx.conn(), Provider::Stripe, customer).await?),

@@ -114,14 +114,19 @@ pub(super) async fn refold(work: &mut Work<'_>, tenant: &TenantId) -> Result<(),
     let sources = store::sources(work.tx.conn(), Some(tenant)).await?;
     let after = billing::fold(&sources, &work.engine.catalogue, work.now);
     let stored = store::entitlement(work.tx.conn(), tenant).await?;
+    // The sequence orders what is published, and sources are published too.
+    let known = work.engine.answers.tenant(tenant);
+    let same_sources = known.is_some_and(|known| known.sources == sources);
     let sequence = match &stored {
-        Some((before, sequence)) if *before == after => *sequence,
+        Some((before, sequence)) if *before == after && same_sources => *sequence,
         Some((_, sequence)) => sequence + 1,
         None => 1,
     };
     let before = stored.as_ref().map(|(before, _)| before);
-    if before != Some(&after) {
+    if before != Some(&after) || !same_sources {
         work.tx.put_entitlement(tenant, &after, sequence).await?;
+    }
+    if before != Some(&after) {
         let subject = format!("tenant:{tenant}");
         let view = |entitlement: &Entitlement| json!(EntitlementView::from(entitlement));
         let (before_json, after_json) = (before.map(view), view(&after));

@@ -2,7 +2,7 @@
 //! the live blocks beside it. Every balance is then compared with what the formula says, in memory and as stored.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy::primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
@@ -17,10 +17,8 @@ use tollgate::sync::ChainTask;
 use crate::Outcome;
 use crate::chain::{CHAIN, Place};
 use crate::emitter::Emitted;
-use crate::proc::peak_rss_mb;
-
-const DEADLINE: Duration = Duration::from_mins(5);
-const LOOK: Duration = Duration::from_millis(1);
+use crate::proc;
+use crate::wait::until;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Task {
@@ -47,7 +45,7 @@ pub async fn run(line: &str) -> Outcome<String> {
         Health::default(),
         stop.clone(),
     ));
-    wait_until("the head was not read", || {
+    until("the head was not read", || {
         engine
             .chain(CHAIN)
             .is_some_and(|chain| chain.heights.settled.is_some())
@@ -56,29 +54,21 @@ pub async fn run(line: &str) -> Outcome<String> {
 
     let begun = Instant::now();
     engine.execute(gate(&emitted)?).await?;
-    wait_until("history was not completed", || {
-        engine.watches(CHAIN).iter().all(|watch| watch.is_complete())
+    until("history was not completed", || {
+        engine
+            .watches(CHAIN)
+            .iter()
+            .all(tollgate::store::Watch::is_complete)
     })
     .await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let peak_rss_mb = peak_rss_mb()?;
+    let peak_rss_mb = proc::peak_rss_mb(proc::SELF)?;
 
     compare(&place, &emitted, &engine).await?;
     stop.cancel();
     following.await??;
     engine.close().await;
     Ok(serde_json::to_string(&Folded { seconds, peak_rss_mb })?)
-}
-
-async fn wait_until(otherwise: &str, holds: impl Fn() -> bool) -> Outcome {
-    let end = Instant::now() + DEADLINE;
-    while !holds() {
-        if Instant::now() > end {
-            return Err(format!("{otherwise} in {DEADLINE:?}").into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
 }
 
 fn gate(emitted: &Emitted) -> Outcome<CreateGate> {

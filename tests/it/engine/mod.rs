@@ -9,6 +9,7 @@ mod folding;
 mod holdings;
 mod leadership;
 mod matching;
+mod mistrust;
 mod proofs;
 mod requests;
 mod settling;

@@ -63,8 +63,16 @@ async fn a_lease_has_one_holder(database: Database) {
     let second = tx.take_lease(CHAIN).await.unwrap();
     assert!(second > first);
     assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_none());
-    assert!(tx.claim_lease(CHAIN, second).await.unwrap().is_some());
-    assert!(tx.claim_lease(CHAIN, second).await.unwrap().is_some());
+    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(1));
+    assert_eq!(
+        tx.count_beat(CHAIN).await.unwrap(),
+        Some(2),
+        "whoever counts, it is one count"
+    );
+    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(3));
+    assert_eq!(store::beat(tx.conn(), CHAIN).await.unwrap(), Some(3));
+    assert_eq!(store::beat(tx.conn(), OTHER).await.unwrap(), None);
+    assert_eq!(tx.count_beat(OTHER).await.unwrap(), None, "nobody leads it");
     let of_another_chain = tx.take_lease(OTHER).await.unwrap();
     assert!(
         tx.claim_lease(OTHER, of_another_chain + 1)
@@ -76,7 +84,7 @@ async fn a_lease_has_one_holder(database: Database) {
     let beats = column(&store, "select beat from lease order by chain").await;
     assert_eq!(
         beats,
-        ["0", "2"],
+        ["0", "3"],
         "each claim is a beat, and a new holder begins anew"
     );
 }
