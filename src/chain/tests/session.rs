@@ -203,6 +203,20 @@ async fn a_new_filter_is_subscribed_to_before_the_old_one_is_left() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_busy_with_a_head_takes_the_logs_and_leaves_the_next_head() {
+    let node = SocketNode::start().await;
+    let (_reader, mut stream) = open(&node, None, LONG);
+    let mut line = node.accept_and_introduce(2).await;
+    expect_connected(&mut stream).await;
+    line.notify("heads", chain().block(2).json()).await;
+    line.notify("logs-0", chain().block(1).logs_json().remove(0))
+        .await;
+    let log = soon(stream.next_log()).await;
+    assert_eq!(log.block.number, 1);
+    expect_head(&mut stream, 2).await;
+}
+
+#[tokio::test]
 async fn a_request_whose_socket_dies_is_answered_over_http() {
     let (ws, http) = (SocketNode::start().await, HttpNode::start(chain()).await);
     let (reader, mut stream) = open(&ws, Some(&http), LONG);
