@@ -29,7 +29,8 @@ help: ## What there is to make
 # build would compile all of them once more before the first line of the tour.
 .PHONY: demo
 demo: fixtures ## The tour on a real anvil, then stays up; EXIT=1 ends after the tour
-	@cargo run --locked --example demo -- $(if $(EXIT),--exit)
+	@cargo build --locked --bin tollgate --example demo
+	exec "$${CARGO_TARGET_DIR:-target}/debug/examples/demo" $(if $(EXIT),--exit)
 
 .PHONY: run
 run: ## The service, optimised: make run CONFIG=path/to/tollgate.toml

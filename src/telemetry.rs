@@ -31,7 +31,7 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
         .map_err(|_| TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(is_colourful())
         .with_writer(std::io::stderr);
     let set = if json {
         builder.json().flatten_event(true).finish().try_init()
@@ -43,6 +43,12 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
         tracing::error!(at = %location(info), said = literal(info), "panic");
     }));
     Ok(())
+}
+
+/// On a terminal, unless <https://no-color.org> is followed.
+fn is_colourful() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
 }
 
 fn location(info: &PanicHookInfo<'_>) -> String {
