@@ -1,4 +1,4 @@
-//! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in [`table`].
+//! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in `table`.
 //!
 //! Nothing here decides about money or access, and nothing here waits for a chain: checks are answered from memory, the
 //! rest from the database, all within a deadline. The listeners are the app's.

@@ -38,6 +38,9 @@ pub struct TenantView {
     pub sequence: i64,
 }
 
+/// Looks at a charge that changes while it is looked at; after them it is shown without its payments.
+const MAX_LOOKS: u32 = 8;
+
 impl Engine {
     /// What a tenant has at `now`, from memory. A tenant without sources has the default plan.
     #[must_use]
@@ -160,7 +163,7 @@ impl Engine {
             charge.ok_or(EngineError::NotFound("charge"))
         };
         let mut charge = ours(store::charge(&mut conn, id).await?)?;
-        loop {
+        for _ in 0..MAX_LOOKS {
             let payments = store::payments_of_charge(&mut conn, id).await?;
             // Whoever sees a charge paid may ask at once what the tenant has.
             self.inner.caught_up().await;
@@ -178,6 +181,7 @@ impl Engine {
             }
             charge = again;
         }
+        Ok(ChargeView::new(&self.inner, &charge, &[], None))
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is

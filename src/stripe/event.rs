@@ -2,7 +2,7 @@
 //!
 //! Owns the envelope and the order of events (<https://docs.stripe.com/api/events/object>,
 //! <https://docs.stripe.com/event-destinations#thin-events>). A type that is not understood is never an error: Stripe adds
-//! types at any time. Must not keep card data; what is stored beside the event goes through [`super::redact`] first.
+//! types at any time. Must not keep card data; what is stored beside the event goes through [`super::redact()`] first.
 
 use serde_json::Value;
 
