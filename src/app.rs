@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::jobs;
 use crate::metrics::{self, Recorder};
 use crate::notify::{Notifier, NotifyError};
-use crate::store::{Store, StoreError};
+use crate::store::{FileLock, Store, StoreError};
 use crate::sync::ChainTask;
 use crate::task::Tasks;
 
@@ -62,6 +62,8 @@ pub struct App {
     api_address: SocketAddr,
     metrics_address: SocketAddr,
     tasks: Tasks,
+    /// The last to go: until then no other process may lead.
+    _alone: FileLock,
 }
 
 /// Opens the database and loads the state: all that a command needs which does not serve.
@@ -106,6 +108,7 @@ impl App {
     /// Whatever keeps it from starting; nothing is left running then.
     pub async fn start(config: Config, clock: Clock, recorder: Recorder) -> Result<Self, StartError> {
         egress::install_crypto_provider();
+        let alone = FileLock::take(&config.store)?;
         let engine = open_engine(&config, clock).await?;
         let health = Health::default();
         let api_listener = listen("server.listen", config.server.listen).await?;
@@ -146,6 +149,7 @@ impl App {
             api_address,
             metrics_address,
             tasks,
+            _alone: alone,
         })
     }
 
@@ -231,6 +235,12 @@ fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
     tasks.supervise("deadlines", move |stop| {
         jobs::run_deadlines(for_deadlines.clone(), stop)
     });
+    if engine.is_shared() {
+        let for_refresh = engine.clone();
+        tasks.supervise("refresh", move |stop| {
+            jobs::run_refresh(for_refresh.clone(), stop)
+        });
+    }
 }
 
 fn spawn_chain(tasks: &mut Tasks, chain: &config::Chain, engine: &Engine, health: &Health) {

@@ -70,6 +70,9 @@ metrics_list! {
     /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
 
+    /// 1 while this instance leads the chain, 0 while it follows another that does, by chain.
+    Gauge LEASE_LEADER = "tollgate_lease_leader" in Count;
+
     /// Requests to endpoints, by chain, endpoint, method and outcome.
     Counter ENDPOINT_REQUESTS_TOTAL = "tollgate_endpoint_requests_total" in Count;
     /// How long endpoints took to answer, by chain, endpoint and method.

@@ -209,24 +209,29 @@ impl Answers {
         self.chains.get(&chain).and_then(|lock| read(lock).beat)
     }
 
+    /// The chains that are kept in memory.
+    pub(super) fn chains(&self) -> Vec<ChainId> {
+        self.chains.keys().copied().collect()
+    }
+
     /// Replaces everything by what is stored.
     pub(super) async fn reload(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
-        let chains: Vec<ChainId> = self.chains.keys().copied().collect();
-        let loaded = Self::load(conn, &chains).await?;
-        for (chain, state) in loaded.chains {
-            if let Some(lock) = self.chains.get(&chain) {
-                *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-            }
+        for (chain, lock) in &self.chains {
+            let state = ChainState::load(conn, *chain).await?;
+            *write(lock) = state;
         }
-        *write(&self.tenants) = loaded
-            .tenants
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.wallets) = loaded
-            .wallets
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.gates) = loaded.gates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.reload_people(conn).await
+    }
+
+    /// Replaces all but the chains by what is stored.
+    pub(super) async fn reload_people(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        fn take<T>(lock: RwLock<T>) -> T {
+            lock.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+        let loaded = Self::load(conn, &[]).await?;
+        *write(&self.tenants) = take(loaded.tenants);
+        *write(&self.wallets) = take(loaded.wallets);
+        *write(&self.gates) = take(loaded.gates);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
-use crate::store::{self, ChainRow, KeptHeader};
+use crate::store::{self, ChainRow, KeptHeader, Role};
 
 /// Blocks that are kept below what is read at the least, for a reorg to be measured against.
 const MIN_WINDOW: u64 = 256;
@@ -69,7 +69,8 @@ impl Command for OpenChain {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
         let settings = work.engine.chain(self.chain)?;
-        let fence = work.tx.take_lease(self.chain).await?;
+        let role = Role::Chain(self.chain);
+        let fence = work.tx.take_lease(&role, &work.engine.instance).await?;
         if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
             // A little below the head, so that a first reorg finds its ancestor and something is settled at once.
             let start = settings

@@ -14,7 +14,9 @@ mod error;
 mod holdings;
 mod idempotency;
 mod inbox;
+mod lease;
 mod read;
+mod refresh;
 mod settle;
 mod subscriptions;
 mod view;
@@ -32,7 +34,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::ChainId;
 use crate::metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
@@ -44,6 +46,7 @@ pub use error::EngineError;
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
+pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use read::{GateAnswer, TenantView};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
@@ -51,6 +54,7 @@ pub use work::{Command, Origin};
 
 use answers::Answers;
 use callers::KeyRing;
+use refresh::Record;
 
 /// How often a transaction that lost a race is run again.
 const MAX_ATTEMPTS: u32 = 10;
@@ -76,6 +80,7 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
+    instance: Instance,
     store: Store,
     settings: Settings,
     catalogue: Catalogue,
@@ -85,6 +90,8 @@ struct Inner {
     chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
+    /// How much of the record memory is as of.
+    record: Record,
     /// A commit's outcome is unknown, or another instance wrote: memory must be loaded anew before anything is built on it.
     memory_unsure: AtomicBool,
     inbox: watch::Sender<()>,
@@ -104,12 +111,16 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self, EngineError> {
         let chains: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
-        let answers = Answers::load(&mut *store.read().await?, &chains).await?;
+        let mut snapshot = store.snapshot().await?;
+        let answers = Answers::load(snapshot.conn(), &chains).await?;
+        let record = Record::load(snapshot.conn()).await?;
+        drop(snapshot);
         let chain_locks = chains
             .into_iter()
             .map(|chain| (chain, tokio::sync::Mutex::new(())))
             .collect();
         let inner = Inner {
+            instance: lease::this_instance()?,
             store,
             settings,
             catalogue,
@@ -118,6 +129,7 @@ impl Engine {
             keys: KeyRing::default(),
             chain_locks,
             publishing: tokio::sync::RwLock::default(),
+            record,
             memory_unsure: AtomicBool::new(false),
             inbox: watch::Sender::new(()),
             outbox: watch::Sender::new(()),
@@ -230,22 +242,6 @@ fn pause_before(attempt: u32) -> Duration {
 }
 
 impl Inner {
-    /// Loads memory anew where it may not be as the database is. No commit is between the database and memory meanwhile.
-    async fn make_sure(&self) -> Result<(), EngineError> {
-        if !self.memory_unsure.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        // The connection first: those who hold the others may be waiting for the lock.
-        let mut conn = self.store.read().await?;
-        let _alone = self.publishing.write().await;
-        if self.memory_unsure.load(Ordering::SeqCst) {
-            self.answers.reload(&mut conn).await?;
-            self.memory_unsure.store(false, Ordering::SeqCst);
-            tracing::warn!("memory was not sure to be as the database is, and was loaded anew");
-        }
-        Ok(())
-    }
-
     /// Waits until memory answers everything that was durable when this was called.
     async fn caught_up(&self) {
         drop(self.publishing.write().await);
@@ -267,6 +263,7 @@ impl Inner {
     }
 
     fn publish(&self, published: work::Published) {
+        self.record.wrote(published.audits);
         for change in published.changes {
             self.answers.apply(change);
         }

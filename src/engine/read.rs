@@ -246,6 +246,22 @@ impl Engine {
         Ok((row, store::headers(&mut conn, chain).await?))
     }
 
+    /// The time of the newest block that is read of a chain; none before the first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn newest_block_time(&self, chain: ChainId) -> Result<Option<Millis>, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        let Some(read) = store::chain_row(&mut conn, chain)
+            .await?
+            .and_then(|row| row.heights.read)
+        else {
+            return Ok(None);
+        };
+        let header = store::header_at(&mut conn, chain, read.number).await?;
+        Ok(header.map(|header| header.time_ms))
+    }
+
     /// Whether time alone has anything to change: a look that takes no write lock.
     ///
     /// # Errors

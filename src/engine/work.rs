@@ -42,6 +42,8 @@ pub trait Command: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) changes: Vec<Change>,
+    /// Entries that were added to the record.
+    pub(super) audits: i64,
     pub(super) owes_events: bool,
     pub(super) has_inbox: bool,
     pub(super) watches_changed: bool,
@@ -116,6 +118,7 @@ impl<'e> Work<'e> {
             before: before.map(|value| value.to_string()),
             after: after.map(|value| value.to_string()),
         };
+        self.published.audits += 1;
         Ok(self.tx.insert_audit(&audit, self.now).await?)
     }
 

@@ -12,6 +12,8 @@ mod chain;
 mod charge;
 mod holding;
 mod inbox;
+mod lease;
+mod lock;
 mod outbox;
 mod payment;
 mod source;
@@ -26,16 +28,24 @@ use crate::config::StoreSettings;
 
 pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
-pub use chain::{ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, headers};
+pub use chain::{ChainRow, KeptHeader, chain_row, chain_rows, header_at, headers};
 pub use charge::{
     charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
     pool_usage, tenants_charged_on,
 };
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
-pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
+pub use lease::{Instance, Lease, Role, beat, lease};
+pub use lock::FileLock;
+pub use outbox::{
+    Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
+};
 pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
+
+/// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one
+/// would hold its locks for as long, and nobody else could lead its chains.
+const IDLE_IN_TRANSACTION: &str = "set idle_in_transaction_session_timeout = '5s'";
 
 /// Which database is behind the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +62,18 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("store.url must begin with sqlite:// or postgres://")]
     UnknownDatabase,
+    /// Another process has the file.
+    #[error(
+        "store.url: another tollgate runs on this SQLite database; stop it first, or give several instances one \
+         PostgreSQL database"
+    )]
+    InUse,
+    /// Whether another process has the file cannot be known.
+    #[error(
+        "store.url: the lock file beside the SQLite database cannot be made ({0}); its directory must exist and be \
+         writable"
+    )]
+    Lock(std::io::ErrorKind),
     /// A stored value is not what its column holds.
     #[error("column {column} holds what is not {expected}")]
     Corrupt {
@@ -74,6 +96,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnknownDatabase => "database_unknown",
+            Self::InUse | Self::Lock(_) => "database_locked",
             Self::Corrupt { .. } => "database_corrupt",
             Self::Migration(_) => "database_migration",
             Self::Database(sqlx::Error::PoolTimedOut) => "database_busy",
@@ -118,6 +141,9 @@ impl Store {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = AnyPoolOptions::new()
                 .max_connections(settings.max_connections)
+                .after_connect(|connection, _| {
+                    Box::pin(async move { connection.execute(IDLE_IN_TRANSACTION).await.map(drop) })
+                })
                 .connect(url)
                 .await?;
             Self {
@@ -183,6 +209,19 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
+    /// A connection that sees the database as it is at its first question, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let begin = match self.backend {
+            Backend::Sqlite => "begin",
+            Backend::Postgres => "begin isolation level repeatable read read only",
+        };
+        let tx = self.readers.begin_with(begin).await?;
+        Ok(Snapshot { tx })
+    }
+
     /// Begins the one kind of transaction that may write. Dropped without [`WriteTx::commit`], it leaves no trace.
     ///
     /// # Errors
@@ -202,6 +241,19 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writers.close().await;
+    }
+}
+
+/// The database as it was at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    tx: Transaction<'static, Any>,
+}
+
+impl Snapshot {
+    /// The connection, for reading.
+    pub fn conn(&mut self) -> &mut AnyConnection {
+        &mut self.tx
     }
 }
 

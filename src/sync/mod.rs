@@ -6,6 +6,7 @@
 mod boot;
 mod follow;
 mod history;
+mod lead;
 mod plan;
 mod streamed;
 mod task;

@@ -53,20 +53,16 @@ pub enum Halt {
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
-    /// Another instance leads this chain.
-    #[error("another instance leads this chain")]
-    LeaseLost,
 }
 
 impl Halt {
     /// What readiness says of it.
-    const fn problem(&self) -> &'static str {
+    pub(super) const fn problem(&self) -> &'static str {
         match self {
             Self::WrongChain(_) => "halted: the endpoints answer for another chain",
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep => "halted: reorganised below everything that is kept",
             Self::Token(_) => "halted: a token's contract is not as configured",
-            Self::LeaseLost => "halted: another instance leads this chain",
         }
     }
 }
@@ -77,6 +73,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// Another instance leads this chain: it is followed.
+    #[error("another instance leads this chain")]
+    Deposed,
     /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
     #[error("the development chain no longer knows the blocks that were read")]
     Anew,
@@ -94,7 +93,7 @@ pub enum SyncError {
 impl From<EngineError> for SyncError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            EngineError::LeaseLost(_) => Self::Deposed,
             error => Self::Engine(error),
         }
     }
@@ -120,12 +119,11 @@ pub struct ChainTask {
 }
 
 impl ChainTask {
-    /// Follows a chain until `stop`. A halt is shown in readiness and waits there for a person; everything else is tried
-    /// again.
+    /// Reads a chain as its leader until `stop`. Everything but a halt and the loss of the lease is tried again.
     ///
     /// # Errors
-    /// The endpoints' settings are unusable.
-    pub async fn run(
+    /// A halt; another leads; the endpoints' settings are unusable.
+    pub(super) async fn read_as_leader(
         settings: config::Chain,
         engine: Engine,
         health: Health,
@@ -149,17 +147,10 @@ impl ChainTask {
             status: ChainHealth::default(),
             filter,
         };
-        let outcome = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
             outcome = task.start_and_follow(stream, &stop) => outcome,
-        };
-        if let Err(SyncError::Halted(halt)) = &outcome {
-            tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
-            task.report(Some(halt.problem()));
-            stop.cancelled().await;
-            return Ok(());
         }
-        outcome
     }
 
     async fn start_and_follow(
@@ -169,7 +160,7 @@ impl ChainTask {
     ) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while let Err(error) = self.start().await {
-            if let SyncError::Halted(_) = error {
+            if let SyncError::Halted(_) | SyncError::Deposed = error {
                 return Err(error);
             }
             tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
@@ -205,7 +196,7 @@ impl ChainTask {
                 Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
                     return Err(SyncError::Anew);
                 }
-                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error @ (SyncError::Halted(_) | SyncError::Deposed)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.reload().await?;

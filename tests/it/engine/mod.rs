@@ -6,6 +6,7 @@
 mod deadlines;
 mod deliveries;
 mod folding;
+mod following;
 mod holdings;
 mod leadership;
 mod matching;
