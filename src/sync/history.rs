@@ -1,11 +1,12 @@
 //! The past of watched contracts: read by ranges beside the live blocks, folded, and met with them where they begin.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alloy::primitives::Address;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::plan;
 use super::task::{ChainTask, SyncError};
