@@ -5,6 +5,7 @@
 
 pub mod anvil;
 pub mod blocks;
+pub mod counted;
 pub mod databases;
 pub mod facts;
 pub mod fake_webhook;
