@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
+use crate::chain::{ChainError, Internet, Network};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::ChainId;
@@ -40,6 +41,9 @@ pub enum StartError {
     /// The state does not load.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Nothing can be asked of any chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// An endpoint for events cannot be told anything.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -111,6 +115,7 @@ impl App {
         let alone = FileLock::take(&config.store)?;
         let engine = open_engine(&config, clock).await?;
         let health = Health::default();
+        let network: Arc<dyn Network> = Arc::new(Internet::new()?);
         let api_listener = listen("server.listen", config.server.listen).await?;
         let metrics_listener = listen("server.metrics_listen", config.server.metrics_listen).await?;
         let api_address = local_address("server.listen", config.server.listen, &api_listener)?;
@@ -135,7 +140,7 @@ impl App {
         }
         for chain in &config.chains {
             health.expect_chain(chain.id, &chain.name, chain.block_time);
-            spawn_chain(&mut tasks, chain, &engine, &health);
+            spawn_chain(&mut tasks, chain, &network, &engine, &health);
         }
         let api = api::Settings {
             server: config.server.clone(),
@@ -243,9 +248,22 @@ fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
     }
 }
 
-fn spawn_chain(tasks: &mut Tasks, chain: &config::Chain, engine: &Engine, health: &Health) {
+fn spawn_chain(
+    tasks: &mut Tasks,
+    chain: &config::Chain,
+    network: &Arc<dyn Network>,
+    engine: &Engine,
+    health: &Health,
+) {
     let (settings, engine, health) = (chain.clone(), engine.clone(), health.clone());
+    let network = Arc::clone(network);
     tasks.supervise(format!("chain {}", chain.name), move |stop| {
-        ChainTask::run(settings.clone(), engine.clone(), health.clone(), stop)
+        ChainTask::run(
+            settings.clone(),
+            Arc::clone(&network),
+            engine.clone(),
+            health.clone(),
+            stop,
+        )
     });
 }
