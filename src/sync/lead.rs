@@ -3,10 +3,13 @@
 //! A follower asks no endpoint; memory is brought up to the leader's blocks by the engine. Its readiness is that of the
 //! blocks which the leader reads. A halt ends an instance's turn: another, whose configuration may be better, gets one.
 
+use std::sync::Arc;
+
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::task::{ChainTask, Halt, SyncError};
+use crate::chain::Network;
 use crate::config;
 use crate::engine::{Candidate, Engine, EngineError, LOOK_EVERY, Turn};
 use crate::health::{ChainHealth, Health};
@@ -20,12 +23,14 @@ impl ChainTask {
     /// The chain must be started anew, or its endpoints' settings are unusable.
     pub async fn run(
         settings: config::Chain,
+        network: Arc<dyn Network>,
         engine: Engine,
         health: Health,
         stop: CancellationToken,
     ) -> Result<(), SyncError> {
         let place = Place {
             settings,
+            network,
             engine,
             health,
         };
@@ -52,6 +57,7 @@ impl ChainTask {
 /// An instance's place at one chain.
 struct Place {
     settings: config::Chain,
+    network: Arc<dyn Network>,
     engine: Engine,
     health: Health,
 }
@@ -65,8 +71,13 @@ impl Place {
     async fn take_turn(&self, stop: &CancellationToken) -> Result<(), SyncError> {
         let (fence, role) = (self.follow().await, self.role());
         self.show(true);
-        let (settings, engine) = (self.settings.clone(), self.engine.clone());
-        let reading = ChainTask::read_as_leader(settings, engine, self.health.clone(), stop.clone());
+        let reading = ChainTask::read_as_leader(
+            self.settings.clone(),
+            Arc::clone(&self.network),
+            self.engine.clone(),
+            self.health.clone(),
+            stop.clone(),
+        );
         tokio::select! {
             outcome = reading => outcome,
             // The chain is opened with a higher fence than the lease was taken with.

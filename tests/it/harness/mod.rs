@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod proxy;
 mod proxy_tests;
 pub mod random;
+pub mod service;
 pub mod wallets;
 pub mod world;
 

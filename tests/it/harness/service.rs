@@ -1,0 +1,173 @@
+//! The built binary, run as an operator runs it: a configuration file, a key made by the command, signals.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::guard::Guard;
+use super::http_client;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
+const STARTED: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running `tollgate run`, which is killed when this is dropped. Its API is on a port that the system chose.
+pub struct Service {
+    guard: Guard,
+    pid: String,
+    api: String,
+    metrics: String,
+    key: String,
+    http: reqwest::Client,
+}
+
+/// Runs a command of the binary to its end.
+pub fn command(config: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(config).args(arguments);
+    command.env_clear().stdin(Stdio::null()).output().unwrap()
+}
+
+/// A key with every scope.
+pub fn new_key(config: &Path) -> String {
+    let scopes = "check,billing,gates,admin";
+    let made = command(config, &["keys", "create", "--name", "test", "--scopes", scopes]);
+    let told = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{told}");
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+impl Service {
+    /// Starts it, and waits until it listens. `server.listen` and `server.metrics_listen` must leave the port to the system.
+    pub fn start(config: &Path, key: &str) -> Self {
+        let config = config.to_str().unwrap();
+        let script = r#"echo "pid $$"; exec "$@""#;
+        let program = [
+            "env", "-i", "sh", "-c", script, "sh", PROGRAM, "--config", config, "run",
+        ];
+        let guard = Guard::start(&program, "KILL", None);
+        let pid = guard.wait_for_line(STARTED, |line| line.strip_prefix("pid ").map(str::to_owned));
+        let address = |name: &str| {
+            guard.wait_for_line(STARTED, |line| {
+                let listening = line.split_once("listening ")?.1;
+                let word = listening.split(' ').find_map(|word| word.strip_prefix(name));
+                word.map(|address| format!("http://{address}"))
+            })
+        };
+        let (api, metrics) = (address("api="), address("metrics="));
+        Self {
+            guard,
+            pid,
+            api,
+            metrics,
+            key: key.to_owned(),
+            http: http_client(),
+        }
+    }
+
+    /// Sends it a signal: `KILL`, `STOP`, `CONT`, `TERM`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid]).status();
+        assert!(sent.unwrap().success(), "kill -s {name}");
+    }
+
+    /// Waits until a line of its log holds a text.
+    pub fn wait_for_log(&self, text: &str) {
+        self.guard
+            .wait_for_line(DEADLINE, |line| line.contains(text).then_some(()));
+    }
+
+    /// The last lines of its log.
+    pub fn told(&self) -> String {
+        self.guard.told()
+    }
+
+    /// Asks its API; the status and the answer, null where it is not JSON.
+    pub async fn try_get(&self, path: &str) -> Result<(u16, Value), reqwest::Error> {
+        let request = self.http.get(format!("{}{path}", self.api));
+        let answer = request.bearer_auth(&self.key).send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// What a metric says, with its labels as they are written; none where it was never set.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.http.get(format!("{}/metrics", self.metrics)).send();
+        let text = text.await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.trim().parse().ok())
+    }
+
+    /// Asks its API.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.try_get(path).await.unwrap();
+        assert!(status < 300, "{path}: {status} {answer}\n{}", self.told());
+        answer
+    }
+
+    /// Asks a tenant for a month of pro; the charge.
+    pub async fn charge(&self, tenant: &str) -> Value {
+        let request = self
+            .http
+            .post(format!("{}/api/billing/crypto/stablecoin", self.api));
+        let request = request.bearer_auth(&self.key).header("x-tenant-id", tenant);
+        let request = request.header("content-type", "application/json");
+        let body = json!({"plan": "pro", "interval": "month"});
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let (status, answer) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{status} {answer}\n{}", self.told());
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// What operators see of a chain; null where it is not configured.
+    pub async fn chain(&self, name: &str) -> Value {
+        let chains = self.get("/api/admin/chains").await;
+        let chains = chains["chains"].as_array().cloned().unwrap_or_default();
+        let found = chains.into_iter().find(|chain| chain["name"] == name);
+        found.unwrap_or_default()
+    }
+
+    /// Waits until a chain is as wanted; how long that took.
+    pub async fn wait_chain(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Duration {
+        let started = Instant::now();
+        loop {
+            let chain = self.chain(name).await;
+            if holds(&chain) {
+                return started.elapsed();
+            }
+            let waited = started.elapsed();
+            assert!(
+                waited < DEADLINE,
+                "{what}: not after {waited:?}: {chain}\n{}",
+                self.told()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it is ready, or is not.
+    pub async fn wait_ready(&self, ready: bool) {
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.try_get("/readyz").await.unwrap();
+            if (status == 200) == ready {
+                return;
+            }
+            assert!(
+                started.elapsed() < DEADLINE,
+                "ready is not {ready}: {answer}\n{}",
+                self.told()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it has ended; the last lines of its log.
+    pub fn wait_end(&self) -> String {
+        self.guard.wait_for_end(DEADLINE);
+        self.told()
+    }
+}
