@@ -1,6 +1,7 @@
 //! The composition root: makes every room from the configuration, in the order of their ranks, and stops them in reverse.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
+use crate::chain::{ChainError, Internet, Network};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::ChainId;
@@ -39,6 +41,9 @@ pub enum StartError {
     /// The state does not load.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Nothing can be asked of any chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// An endpoint for events cannot be told anything.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -107,6 +112,7 @@ impl App {
         egress::install_crypto_provider();
         let engine = open_engine(&config, clock).await?;
         let health = Health::default();
+        let network: Arc<dyn Network> = Arc::new(Internet::new()?);
         let api_listener = listen("server.listen", config.server.listen).await?;
         let metrics_listener = listen("server.metrics_listen", config.server.metrics_listen).await?;
         let api_address = local_address("server.listen", config.server.listen, &api_listener)?;
@@ -131,7 +137,7 @@ impl App {
         }
         for chain in &config.chains {
             health.expect_chain(chain.id, &chain.name, chain.block_time);
-            spawn_chain(&mut tasks, chain, &engine, &health);
+            spawn_chain(&mut tasks, chain, &network, &engine, &health);
         }
         let api = api::Settings {
             server: config.server.clone(),
@@ -247,11 +253,24 @@ fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
     });
 }
 
-fn spawn_chain(tasks: &mut Tasks, chain: &config::Chain, engine: &Engine, health: &Health) {
+fn spawn_chain(
+    tasks: &mut Tasks,
+    chain: &config::Chain,
+    network: &Arc<dyn Network>,
+    engine: &Engine,
+    health: &Health,
+) {
     let endpoints = chain.endpoints.iter().map(|endpoint| endpoint.name.as_str());
     metrics::begin_chain(&chain.name, endpoints);
     let (settings, engine, health) = (chain.clone(), engine.clone(), health.clone());
+    let network = Arc::clone(network);
     tasks.supervise(format!("chain {}", chain.name), move |stop| {
-        ChainTask::run(settings.clone(), engine.clone(), health.clone(), stop)
+        ChainTask::run(
+            settings.clone(),
+            Arc::clone(&network),
+            engine.clone(),
+            health.clone(),
+            stop,
+        )
     });
 }

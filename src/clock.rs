@@ -13,6 +13,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Fixed(Arc<AtomicI64>),
+    Runtime(Millis, tokio::time::Instant),
 }
 
 impl Clock {
@@ -26,7 +27,12 @@ impl Clock {
         Self(Source::Fixed(Arc::new(AtomicI64::new(at))))
     }
 
-    /// Moves a fixed clock on; the machine's is not ours to move.
+    /// Starts at `at`, and goes as the runtime's timers do: with a paused runtime, as its virtual time.
+    pub fn of_runtime(at: Millis) -> Self {
+        Self(Source::Runtime(at, tokio::time::Instant::now()))
+    }
+
+    /// Moves a fixed clock on; no other is ours to move.
     pub fn advance(&self, by_ms: i64) {
         if let Source::Fixed(now) = &self.0 {
             now.fetch_add(by_ms, Ordering::SeqCst);
@@ -38,6 +44,9 @@ impl Clock {
     pub fn now_ms(&self) -> Millis {
         match &self.0 {
             Source::Fixed(now) => now.load(Ordering::SeqCst),
+            Source::Runtime(at, since) => {
+                at.saturating_add(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
+            }
             Source::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),

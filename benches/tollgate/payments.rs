@@ -1,11 +1,13 @@
 //! `head_to_commit`: blocks of one second with a payment in each, from the last byte of the head's announcement to the
 //! return of the commit that credits it. The service's own metric says how long each took; here are its exact values.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tollgate::chain::{ChainError, Internet};
 use tollgate::config;
 use tollgate::domain::{Amount, ChargeId, ChargeState, Interval, Token};
 use tollgate::engine::{CreateCharge, Engine, Origin};
@@ -97,7 +99,7 @@ pub async fn child(line: &str) -> Outcome<String> {
     let chain = task.place.chain(None, Some(task.treasury), vec![token]);
     let engine = task.place.engine(&chain).await?;
     let stop = CancellationToken::new();
-    let following = follow(chain, &engine, &stop);
+    let following = follow(chain, &engine, &stop)?;
     let read = || engine.chain(CHAIN).and_then(|chain| chain.heights.read);
     until("the head was not read", || read().is_some()).await?;
 
@@ -123,13 +125,14 @@ pub async fn child(line: &str) -> Outcome<String> {
 
 type Following = tokio::task::JoinHandle<Result<(), tollgate::sync::SyncError>>;
 
-fn follow(chain: config::Chain, engine: &Engine, stop: &CancellationToken) -> Following {
-    tokio::spawn(ChainTask::run(
+fn follow(chain: config::Chain, engine: &Engine, stop: &CancellationToken) -> Result<Following, ChainError> {
+    Ok(tokio::spawn(ChainTask::run(
         chain,
+        Arc::new(Internet::new()?),
         engine.clone(),
         Health::default(),
         stop.clone(),
-    ))
+    )))
 }
 
 async fn charge(engine: &Engine, index: u64) -> Outcome<(ChargeId, U256)> {

@@ -3,7 +3,9 @@
 //! It opens after consecutive transport failures, so that a dead endpoint costs no timeouts, and lets one probe through
 //! when its delay is over. It must not count errors that a working node sent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::retry::Backoff;
 

@@ -13,21 +13,18 @@ use futures_util::stream::SplitSink;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::filter::LogFilter;
 use super::header::RawHeader;
 use super::identity::Identity;
 use super::logs::WireLog;
+use super::network::Socket;
 use super::rpc::{Quantity, decode_one, encode};
 use super::session::{Outgoing, Pace};
 use super::stream::{Mailbox, StreamedHead};
-
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Requests whose answers are awaited; those whose callers gave up are forgotten first.
 const MAX_PENDING: usize = 1024;
@@ -218,7 +215,7 @@ impl Connection {
     pub async fn on_message(
         &mut self,
         message: Option<Result<Message, SocketError>>,
-        received_at: std::time::Instant,
+        received_at: Instant,
     ) -> Result<(), Lost> {
         self.heard = Instant::now();
         match message {
@@ -234,7 +231,7 @@ impl Connection {
         }
     }
 
-    async fn on_text(&mut self, text: Bytes, received_at: std::time::Instant) -> Result<(), Lost> {
+    async fn on_text(&mut self, text: Bytes, received_at: Instant) -> Result<(), Lost> {
         let Ok(incoming) = serde_json::from_slice::<Incoming<'_>>(&text) else {
             return Err(Lost::Garbage);
         };
@@ -292,7 +289,7 @@ impl Connection {
         }
     }
 
-    fn on_notification(&mut self, notification: &Notification<'_>, received_at: std::time::Instant) {
+    fn on_notification(&mut self, notification: &Notification<'_>, received_at: Instant) {
         let payload = notification.result.get();
         match self.topics.get(&notification.subscription) {
             Some(Topic::Heads) => match serde_json::from_str::<RawHeader>(payload) {
@@ -311,7 +308,7 @@ impl Connection {
         }
     }
 
-    fn on_head(&mut self, raw: &RawHeader, received_at: std::time::Instant) {
+    fn on_head(&mut self, raw: &RawHeader, received_at: Instant) {
         let block = raw.block();
         self.identity.saw_head(block.number, raw.timestamp_s());
         self.identity.streamed.store(block.number, Ordering::Relaxed);

@@ -6,22 +6,24 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::breaker::Breaker;
 use super::error::{ChainError, ErrorClass, Failure};
 use super::http::Http;
 use super::identity::Identity;
 use super::limits::LogRange;
+use super::network::Network;
 use super::rpc::{Body, Call, Quantity, decode_one, encode, encode_batch};
 use super::session::Session;
 use crate::config;
+use crate::domain::Header;
 
 /// The longest wait for the limiter and a place in flight.
 const QUEUE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -78,18 +80,14 @@ impl Endpoint {
         identity: Arc<Identity>,
         settings: &config::Endpoint,
         max_log_range: u64,
-        session: Option<Session>,
+        (network, session): (Arc<dyn Network>, Option<Session>),
     ) -> Result<Self, ChainError> {
-        let problem = |problem| ChainError::Settings {
-            endpoint: Arc::clone(&identity.endpoint),
-            problem,
-        };
-        let http = match &settings.http {
-            Some(url) => Some(Http::new(url).ok_or_else(|| problem("its HTTP client cannot be made"))?),
-            None => None,
-        };
+        let http = settings.http.clone().map(|url| Http::new(network, url));
         if http.is_none() && session.is_none() {
-            return Err(problem("it has neither a WebSocket nor an HTTP URL"));
+            return Err(ChainError::Settings {
+                endpoint: Arc::clone(&identity.endpoint),
+                problem: "it has neither a WebSocket nor an HTTP URL",
+            });
         }
         let rate = NonZeroU32::new(settings.requests_per_second).unwrap_or(NonZeroU32::MIN);
         let permits = usize::try_from(settings.max_in_flight.max(1)).unwrap_or(1);
@@ -137,6 +135,12 @@ impl Endpoint {
         !paused
             && !self.0.identity.wrong_chain.load(Ordering::Relaxed)
             && lock(&self.0.breaker).is_closed(now)
+    }
+
+    /// Its newest header was polled.
+    pub(super) fn saw_latest(&self, header: &Header) {
+        self.0.identity.polled.store(header.number, Ordering::Relaxed);
+        self.0.identity.saw_head(header.number, header.timestamp_s);
     }
 
     /// Whether its socket is up.

@@ -22,6 +22,8 @@ pub(super) struct Identity {
     pub chain_id: ChainId,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
+    /// Who runs it.
+    pub operator: Arc<str>,
     /// The greatest height that it spoke of; zero before the first.
     pub head: AtomicU64,
     /// The height that it gave when polled; may go back.
@@ -41,11 +43,16 @@ pub(super) struct Identity {
 const MIN_SECRET_BYTES: usize = 12;
 
 impl Identity {
-    pub fn new(chain: Arc<str>, chain_id: ChainId, endpoint: Arc<str>, clock: Clock) -> Self {
+    pub fn new(
+        (chain, chain_id): (Arc<str>, ChainId),
+        (endpoint, operator): (Arc<str>, Arc<str>),
+        clock: Clock,
+    ) -> Self {
         Self {
             chain,
             chain_id,
             endpoint,
+            operator,
             head: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             streamed: AtomicU64::new(0),

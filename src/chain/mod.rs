@@ -15,6 +15,8 @@ mod http;
 mod identity;
 mod limits;
 mod logs;
+mod network;
+mod operators;
 mod proof;
 mod range;
 mod reader;
@@ -33,6 +35,8 @@ pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, classify, s
 pub use filter::{Hit, LogFilter, may_contain};
 pub use header::RawHeader;
 pub use logs::StreamedLog;
+pub use network::{Broken, HttpAnswer, Internet, Messages, Network, Socket};
+pub use operators::Said;
 pub use range::MAX_RANGE_BLOCKS;
 pub use reader::ChainReader;
 pub use rpc::MAX_BODY_BYTES;
@@ -52,6 +56,7 @@ use stream::Mailbox;
 /// [`ChainError::Settings`] where an endpoint has no usable URL.
 pub fn connect(
     settings: &config::Chain,
+    network: &Arc<dyn Network>,
     clock: &Clock,
     filter: LogFilter,
 ) -> Result<(ChainReader, StreamHandle), ChainError> {
@@ -65,13 +70,17 @@ pub fn connect(
     let (filter_sender, filter) = watch::channel(filter);
     let mut endpoints = Vec::with_capacity(names.len());
     for (slot, (endpoint, name)) in settings.endpoints.iter().zip(names).enumerate() {
-        let identity = Identity::new(Arc::clone(&chain), settings.id, name, clock.clone());
+        let identity = Identity::new(
+            (Arc::clone(&chain), settings.id),
+            (name, endpoint.operator.as_str().into()),
+            clock.clone(),
+        );
         let urls = endpoint.ws.iter().chain(&endpoint.http);
         let identity = Arc::new(identity.keeping_secret(urls));
         let session = endpoint.ws.clone().map(|url| {
             Session::start(
                 Arc::clone(&identity),
-                url,
+                (Arc::clone(network), url),
                 Pace::new(endpoint.request_timeout, settings.block_time),
                 filter.clone(),
                 Arc::clone(&mailbox),
@@ -82,7 +91,7 @@ pub fn connect(
             identity,
             endpoint,
             settings.max_log_range,
-            session,
+            (Arc::clone(network), session),
         )?);
     }
     if endpoints.is_empty() {

@@ -126,8 +126,7 @@ impl ChainReader {
     pub async fn latest(&self) -> Result<Header, ChainError> {
         self.try_each(|endpoint| async move {
             let header = fetch_header(&endpoint, "eth_getBlockByNumber", json!(["latest", false])).await?;
-            endpoint.identity().polled.store(header.number, Ordering::Relaxed);
-            endpoint.identity().saw_head(header.number, header.timestamp_s);
+            endpoint.saw_latest(&header);
             Ok(header)
         })
         .await
@@ -227,7 +226,7 @@ impl ChainReader {
     }
 }
 
-async fn fetch_header(
+pub(super) async fn fetch_header(
     endpoint: &Endpoint,
     method: &'static str,
     params: Value,

@@ -10,16 +10,15 @@ use std::time::Duration;
 
 use alloy::primitives::bytes::Bytes;
 use futures_util::StreamExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::connection::{Connection, Lost, Socket};
+use super::connection::{Connection, Lost};
 use super::error::Failure;
 use super::filter::LogFilter;
 use super::identity::Identity;
-use super::rpc::MAX_BODY_BYTES;
+use super::network::{Network, Socket};
 use super::stream::Mailbox;
 use crate::retry::Backoff;
 
@@ -76,7 +75,7 @@ impl Session {
     /// Starts the task.
     pub fn start(
         identity: Arc<Identity>,
-        url: SecretString,
+        (network, url): (Arc<dyn Network>, SecretString),
         pace: Pace,
         filter: watch::Receiver<LogFilter>,
         mailbox: Arc<Mailbox>,
@@ -87,6 +86,7 @@ impl Session {
         let (suspicion, suspected) = watch::channel(None);
         let keeper = Keeper {
             identity,
+            network,
             url,
             pace,
             filter,
@@ -138,6 +138,7 @@ impl Session {
 /// The task's state across the lives of the socket.
 struct Keeper {
     identity: Arc<Identity>,
+    network: Arc<dyn Network>,
     url: SecretString,
     pace: Pace,
     filter: watch::Receiver<LogFilter>,
@@ -171,21 +172,13 @@ impl Keeper {
     }
 
     async fn dial(&mut self) -> Result<Socket, Lost> {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_BODY_BYTES))
-            .max_frame_size(Some(MAX_BODY_BYTES));
-        let url = self.url.expose_secret().to_owned();
-        let dialling = timeout(
-            self.pace.connect,
-            tokio_tungstenite::connect_async_with_config(url, Some(config), true),
-        );
+        let dialling = timeout(self.pace.connect, self.network.dial(&self.url));
         tokio::pin!(dialling);
         loop {
             tokio::select! {
                 dialled = &mut dialling => {
                     return match dialled {
-                        Ok(Ok((socket, _))) => Ok(socket),
-                        // The error may hold the URL, or an answer that echoes it.
+                        Ok(Ok(socket)) => Ok(socket),
                         Ok(Err(_)) => Err(Lost::Dial),
                         Err(_) => Err(Lost::Timeout),
                     };
@@ -220,7 +213,7 @@ impl Keeper {
         loop {
             let step = tokio::select! {
                 message = source.next() => {
-                    let received_at = std::time::Instant::now();
+                    let received_at = Instant::now();
                     connection.on_message(message, received_at).await
                 }
                 Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,

@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::filter::LogFilter;
 use super::logs::StreamedLog;

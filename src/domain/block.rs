@@ -98,6 +98,26 @@ pub struct ProvenBlock {
     pub level: Level,
 }
 
+/// A block that consensus names, by its JSON-RPC word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tag {
+    /// Unlikely to be reorganised: justified on Ethereum, derived from L1 on a rollup.
+    Safe,
+    /// Never reorganised while consensus holds.
+    Finalized,
+}
+
+impl Tag {
+    /// The parameter of `eth_getBlockByNumber`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Finalized => "finalized",
+        }
+    }
+}
+
 /// How far one chain is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heights {

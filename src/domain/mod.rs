@@ -14,7 +14,7 @@ mod source;
 mod transfer;
 
 pub use amount::{Amount, AmountError};
-pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock};
+pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
 pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Totals};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,

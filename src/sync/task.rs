@@ -1,6 +1,7 @@
 //! The task of one chain: waits for hints, and has each followed. It holds what is known between two of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -12,7 +13,7 @@ use super::streamed::Streamed;
 use super::watching;
 use super::window::Window;
 use crate::chain::{
-    self, ChainError, ChainReader, LogFilter, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
+    self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
 use crate::domain::{ChainId, Header, Heights};
@@ -127,12 +128,13 @@ impl ChainTask {
     /// The endpoints' settings are unusable.
     pub async fn run(
         settings: config::Chain,
+        network: Arc<dyn Network>,
         engine: Engine,
         health: Health,
         stop: CancellationToken,
     ) -> Result<(), SyncError> {
         let filter = watching::filter(&settings, &BTreeSet::new());
-        let (reader, stream) = chain::connect(&settings, engine.clock(), filter.clone())?;
+        let (reader, stream) = chain::connect(&settings, &network, engine.clock(), filter.clone())?;
         let mut task = Self {
             window: Window::default(),
             heights: Heights::default(),

@@ -2,11 +2,13 @@
 //! the live blocks beside it. Every balance is then compared with what the formula says, in memory and as stored.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use alloy::primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tollgate::chain::Internet;
 use tollgate::config::StoreSettings;
 use tollgate::domain::{Amount, GateAction, Rule};
 use tollgate::engine::{CreateGate, Engine, Origin};
@@ -41,6 +43,7 @@ pub async fn run(line: &str) -> Outcome<String> {
     let stop = CancellationToken::new();
     let following = tokio::spawn(ChainTask::run(
         chain,
+        Arc::new(Internet::new()?),
         engine.clone(),
         Health::default(),
         stop.clone(),

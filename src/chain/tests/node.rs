@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::chain::LogFilter;
+use crate::chain::{Internet, LogFilter, Network};
 use crate::config;
 use crate::domain::ChainId;
 use crate::domain::TRANSFER;
@@ -48,6 +48,11 @@ pub fn filter() -> LogFilter {
     )
 }
 
+pub fn internet() -> Arc<dyn Network> {
+    crate::egress::install_crypto_provider();
+    Arc::new(Internet::new().unwrap())
+}
+
 pub fn endpoint(name: &str, ws: Option<String>, http: Option<String>) -> config::Endpoint {
     config::Endpoint {
         name: name.to_owned(),
@@ -62,7 +67,6 @@ pub fn endpoint(name: &str, ws: Option<String>, http: Option<String>) -> config:
 
 pub fn settings(endpoints: Vec<config::Endpoint>) -> config::Chain {
     // Where another test was first, its provider serves as well.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
     config::Chain {
         name: "test".to_owned(),
         id: ChainId(CHAIN),

@@ -8,7 +8,7 @@ use alloy::primitives::{Address, B256, Bloom, Bytes};
 use serde_json::{Value, json};
 
 use super::node::{
-    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, endpoint, filter, settings, transfer,
+    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, endpoint, filter, internet, settings, transfer,
 };
 use crate::chain::{ChainError, ChainReader, ErrorClass, LogFilter, Unproven, connect};
 use crate::clock::Clock;
@@ -22,9 +22,14 @@ fn reader(nodes: &[&HttpNode]) -> ChainReader {
         .enumerate()
         .map(|(at, node)| endpoint(&format!("node-{at}"), None, Some(node.url.clone())))
         .collect();
-    connect(&settings(endpoints), &Clock::fixed(0), LogFilter::default())
-        .unwrap()
-        .0
+    connect(
+        &settings(endpoints),
+        &internet(),
+        &Clock::fixed(0),
+        LogFilter::default(),
+    )
+    .unwrap()
+    .0
 }
 
 /// Blocks 0 to 9: holdings in 2 and 5, money in 7, a stranger's transfers in 4, and in 8 a bloom that says all.
@@ -386,7 +391,7 @@ async fn a_key_that_the_provider_echoes_is_not_shown() {
     .await;
     let url = format!("{}/v3/0123456789abcdef", node.url);
     let settings = settings(vec![endpoint("one", None, Some(url))]);
-    let (reader, _stream) = connect(&settings, &Clock::fixed(0), LogFilter::default()).unwrap();
+    let (reader, _stream) = connect(&settings, &internet(), &Clock::fixed(0), LogFilter::default()).unwrap();
     let error = reader.client_version().await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -418,7 +423,13 @@ async fn a_silent_endpoint_costs_its_timeout_and_no_more() {
         Some(format!("http://{}", listener.local_addr().unwrap())),
     );
     silent.request_timeout = Duration::from_millis(50);
-    let (reader, _stream) = connect(&settings(vec![silent]), &Clock::fixed(0), LogFilter::default()).unwrap();
+    let (reader, _stream) = connect(
+        &settings(vec![silent]),
+        &internet(),
+        &Clock::fixed(0),
+        LogFilter::default(),
+    )
+    .unwrap();
     let error = super::node::soon(reader.latest()).await.unwrap_err();
     assert_eq!(error.class(), Some(&ErrorClass::Transport));
 }
@@ -427,10 +438,16 @@ async fn a_silent_endpoint_costs_its_timeout_and_no_more() {
 async fn an_endpoint_without_urls_is_a_mistake_in_the_settings() {
     let nothing = connect(
         &settings(vec![endpoint("empty", None, None)]),
+        &internet(),
         &Clock::fixed(0),
         LogFilter::default(),
     );
     assert!(matches!(nothing, Err(ChainError::Settings { .. })));
-    let none = connect(&settings(vec![]), &Clock::fixed(0), LogFilter::default());
+    let none = connect(
+        &settings(vec![]),
+        &internet(),
+        &Clock::fixed(0),
+        LogFilter::default(),
+    );
     assert!(matches!(none, Err(ChainError::Settings { .. })));
 }

@@ -8,7 +8,9 @@ use alloy::primitives::Address;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::node::{Chain, GATE, HttpNode, SocketNode, TREASURY, endpoint, filter, settings, soon, transfer};
+use super::node::{
+    Chain, GATE, HttpNode, SocketNode, TREASURY, endpoint, filter, internet, settings, soon, transfer,
+};
 use crate::chain::identity::Identity;
 use crate::chain::session::{Pace, Session};
 use crate::chain::stream::Mailbox;
@@ -19,7 +21,13 @@ use crate::domain::ChainId;
 fn open(ws: &SocketNode, http: Option<&HttpNode>, timeout: Duration) -> (ChainReader, StreamHandle) {
     let mut one = endpoint("one", Some(ws.url.clone()), http.map(|node| node.url.clone()));
     one.request_timeout = timeout;
-    connect(&settings(vec![one]), &Clock::fixed(1_700_000_010_000), filter()).unwrap()
+    connect(
+        &settings(vec![one]),
+        &internet(),
+        &Clock::fixed(1_700_000_010_000),
+        filter(),
+    )
+    .unwrap()
 }
 
 const LONG: Duration = Duration::from_secs(10);
@@ -53,7 +61,7 @@ async fn heads_and_logs_are_streamed_and_a_whole_header_needs_no_fetch() {
     let (_reader, mut stream) = open(&node, None, LONG);
     let mut line = node.accept_and_introduce(2).await;
     expect_connected(&mut stream).await;
-    let before = std::time::Instant::now();
+    let before = tokio::time::Instant::now();
     line.notify("heads", chain().block(1).json()).await;
     match soon(stream.next()).await {
         StreamEvent::Head(head) => {
@@ -255,7 +263,11 @@ async fn a_half_open_socket_is_left_when_an_answer_is_due() {
 #[tokio::test]
 async fn a_socket_that_stays_behind_the_poll_is_left() {
     let node = SocketNode::start().await;
-    let identity = Identity::new("test".into(), ChainId(31_337), "one".into(), Clock::system());
+    let identity = Identity::new(
+        ("test".into(), ChainId(31_337)),
+        ("one".into(), "one".into()),
+        Clock::system(),
+    );
     let identity = Arc::new(identity);
     let mailbox = Arc::new(Mailbox::new(vec!["one".into()]));
     let (filter_sender, filter) = watch::channel(LogFilter::default());
@@ -266,7 +278,7 @@ async fn a_socket_that_stays_behind_the_poll_is_left() {
     };
     let _session = Session::start(
         Arc::clone(&identity),
-        node.url.clone().into(),
+        (internet(), node.url.clone().into()),
         pace,
         filter,
         Arc::clone(&mailbox),

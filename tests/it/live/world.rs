@@ -1,11 +1,13 @@
 //! The chain task over a real anvil, with the engine on a store of its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::billing::Catalogue;
+use tollgate::chain::{Internet, Network};
 use tollgate::clock::Clock;
 use tollgate::config::{self, Chain, Endpoint};
 use tollgate::domain::{
@@ -298,10 +300,17 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
         .unwrap();
     let health = Health::default();
     health.expect_chain(chain.id, &chain.name, chain.block_time);
+    let internet: Arc<dyn Network> = Arc::new(Internet::new().unwrap());
     let mut tasks = Tasks::default();
     let (chain, for_task, for_health) = (chain.clone(), engine.clone(), health.clone());
     tasks.supervise("chain", move |stop| {
-        ChainTask::run(chain.clone(), for_task.clone(), for_health.clone(), stop)
+        ChainTask::run(
+            chain.clone(),
+            Arc::clone(&internet),
+            for_task.clone(),
+            for_health.clone(),
+            stop,
+        )
     });
     (engine, health, tasks)
 }

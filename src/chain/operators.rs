@@ -1,0 +1,103 @@
+//! What several operators say of the same thing, asked at once. Nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::endpoint::Endpoint;
+use super::error::{ChainError, Unproven};
+use super::reader::{ChainReader, fetch_header};
+use super::rpc::quantity;
+use crate::domain::{Header, Tag};
+
+/// What one operator says: the answer of the best of its endpoints that gives one, or the best one's failure.
+#[derive(Debug)]
+pub struct Said {
+    /// Who runs the endpoint.
+    pub operator: Arc<str>,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// A header that was recomputed; whether it is on the chain is what is asked.
+    pub header: Result<Header, ChainError>,
+}
+
+impl ChainReader {
+    /// The distinct operators of the chain's endpoints, in the order of their names.
+    #[must_use]
+    pub fn operators(&self) -> Vec<Arc<str>> {
+        self.by_operator().into_keys().collect()
+    }
+
+    /// Every operator's newest header.
+    pub async fn heads(&self) -> Vec<Said> {
+        self.ask_operators(json!(["latest", false]), None).await
+    }
+
+    /// Every operator's header at a height.
+    pub async fn headers_at(&self, number: u64) -> Vec<Said> {
+        self.ask_operators(json!([quantity(number), false]), Some(number))
+            .await
+    }
+
+    /// The block of a finality tag.
+    ///
+    /// # Errors
+    /// Every endpoint failed, or its header is unproven.
+    pub async fn tagged(&self, tag: Tag) -> Result<Header, ChainError> {
+        self.try_each(|endpoint| async move {
+            fetch_header(&endpoint, "eth_getBlockByNumber", json!([tag.as_str(), false])).await
+        })
+        .await
+    }
+
+    fn by_operator(&self) -> BTreeMap<Arc<str>, Vec<Endpoint>> {
+        let mut operators: BTreeMap<Arc<str>, Vec<Endpoint>> = BTreeMap::new();
+        for endpoint in self.endpoints().ranked() {
+            let operator = Arc::clone(&endpoint.identity().operator);
+            operators.entry(operator).or_default().push(endpoint);
+        }
+        operators
+    }
+
+    async fn ask_operators(&self, params: Value, number: Option<u64>) -> Vec<Said> {
+        let params = &params;
+        let asked = self
+            .by_operator()
+            .into_iter()
+            .map(|(operator, endpoints)| async move {
+                let mut said: Option<Said> = None;
+                for endpoint in endpoints {
+                    let header = ask(&endpoint, params.clone(), number).await;
+                    let answered = header.is_ok();
+                    if said.is_none() || answered {
+                        said = Some(Said {
+                            operator: Arc::clone(&operator),
+                            endpoint: Arc::clone(&endpoint.identity().endpoint),
+                            header,
+                        });
+                    }
+                    if answered {
+                        break;
+                    }
+                }
+                said
+            });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+async fn ask(endpoint: &Endpoint, params: Value, number: Option<u64>) -> Result<Header, ChainError> {
+    let header = fetch_header(endpoint, "eth_getBlockByNumber", params).await?;
+    match number {
+        Some(number) if number != header.number => {
+            Err(endpoint.identity().unproven(number, Unproven::OtherBlock))
+        }
+        Some(_) => Ok(header),
+        None => {
+            endpoint.saw_latest(&header);
+            Ok(header)
+        }
+    }
+}
