@@ -146,6 +146,7 @@ pub fn begin_chain<'a>(chain: &str, endpoints: impl IntoIterator<Item = &'a str>
     for endpoint in endpoints {
         let labels = [("chain", chain.to_owned()), ("endpoint", endpoint.to_owned())];
         metrics::counter!(ENDPOINT_UNPROVEN_TOTAL, &labels).increment(0);
+        metrics::counter!(ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL, &labels).increment(0);
     }
 }
 
