@@ -14,6 +14,7 @@ mod payments;
 mod postgres;
 mod proc;
 mod recorder;
+mod reorg;
 mod report;
 mod scratch;
 mod wait;
@@ -42,7 +43,12 @@ impl Size {
 }
 
 /// The benches, each with the names of the lines that it prints.
-const BENCHES: [&[&str]; 3] = [&["history_fold", "ingest"], &["head_to_commit"], &["idle_memory"]];
+const BENCHES: [&[&str]; 4] = [
+    &["history_fold", "ingest"],
+    &["head_to_commit"],
+    &["reorg_recovery"],
+    &["idle_memory"],
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -88,6 +94,7 @@ async fn run_one(name: &str, size: Size) -> Outcome {
     match name {
         "history_fold" => history::run(size).await,
         "head_to_commit" => payments::run(size).await,
+        "reorg_recovery" => reorg::run(size).await,
         "idle_memory" => idle::run(size).await,
         _ => Err("there is no such bench".into()),
     }
