@@ -120,6 +120,11 @@ impl Node {
         self.rpc("evm_mine", json!([])).await.map(drop)
     }
 
+    /// Whether each transaction gets a block at once.
+    pub async fn set_automine(&self, automine: bool) -> Outcome {
+        self.rpc("evm_setAutomine", json!([automine])).await.map(drop)
+    }
+
     /// Sends the code of `anvil-fixtures/artifacts/<name>.json` from an account; it is not mined yet.
     pub async fn send_code(&self, from: Address, name: &str) -> Outcome<Value> {
         let path = repository(&format!("anvil-fixtures/artifacts/{name}.json"));

@@ -126,6 +126,7 @@ impl Place {
             ..ChainHealth::default()
         };
         self.health.set_chain(chain, health);
+        self.health.set_endpoints(chain, Vec::new());
         Ok(())
     }
 

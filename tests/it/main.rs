@@ -7,6 +7,8 @@ mod harness;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod ops;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod store;

@@ -1,11 +1,16 @@
 //! The built binary, run as an operator runs it: a configuration file, a key made by the command, signals.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use alloy::primitives::Address;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::anvil::Anvil;
+use super::fake_webhook::FakeWebhook;
 use super::guard::Guard;
 use super::http_client;
 
@@ -17,10 +22,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Service {
     guard: Guard,
     pid: String,
-    api: String,
-    metrics: String,
+    api: SocketAddr,
+    metrics: SocketAddr,
     key: String,
     http: reqwest::Client,
+    /// The last to go.
+    _directory: Option<TempDir>,
 }
 
 /// Runs a command of the binary to its end.
@@ -40,8 +47,24 @@ pub fn new_key(config: &Path) -> String {
 }
 
 impl Service {
+    /// Starts one over a chain named `anvil` that accepts `token`, pays `treasury` and tells `webhook`; returns once it is
+    /// ready.
+    pub async fn over(anvil: &Anvil, token: Address, treasury: Address, webhook: &FakeWebhook) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("tollgate.toml");
+        let text = configuration(directory.path(), anvil, token, treasury, webhook);
+        std::fs::write(&config, text).unwrap();
+        let service = Self::start_in(&config, &new_key(&config), Some(directory));
+        service.wait_ready(true).await;
+        service
+    }
+
     /// Starts it, and waits until it listens. `server.listen` and `server.metrics_listen` must leave the port to the system.
     pub fn start(config: &Path, key: &str) -> Self {
+        Self::start_in(config, key, None)
+    }
+
+    fn start_in(config: &Path, key: &str, directory: Option<TempDir>) -> Self {
         let config = config.to_str().unwrap();
         let script = r#"echo "pid $$"; exec "$@""#;
         let program = [
@@ -52,8 +75,8 @@ impl Service {
         let address = |name: &str| {
             guard.wait_for_line(STARTED, |line| {
                 let listening = line.split_once("listening ")?.1;
-                let word = listening.split(' ').find_map(|word| word.strip_prefix(name));
-                word.map(|address| format!("http://{address}"))
+                let address = listening.split(' ').find_map(|word| word.strip_prefix(name));
+                address?.parse().ok()
             })
         };
         let (api, metrics) = (address("api="), address("metrics="));
@@ -64,6 +87,7 @@ impl Service {
             metrics,
             key: key.to_owned(),
             http: http_client(),
+            _directory: directory,
         }
     }
 
@@ -86,17 +110,28 @@ impl Service {
 
     /// Asks its API; the status and the answer, null where it is not JSON.
     pub async fn try_get(&self, path: &str) -> Result<(u16, Value), reqwest::Error> {
-        let request = self.http.get(format!("{}{path}", self.api));
+        let request = self.http.get(format!("http://{}{path}", self.api));
         let answer = request.bearer_auth(&self.key).send().await?;
         let status = answer.status().as_u16();
         let text = answer.text().await?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
+    /// Where Prometheus finds it.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// What `/metrics` shows.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.metrics);
+        let answer = self.http.get(url).send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
+    }
+
     /// What a metric says, with its labels as they are written; none where it was never set.
     pub async fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.http.get(format!("{}/metrics", self.metrics)).send();
-        let text = text.await.unwrap().text().await.unwrap();
+        let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(name));
         value.and_then(|value| value.trim().parse().ok())
     }
@@ -108,18 +143,28 @@ impl Service {
         answer
     }
 
-    /// Asks a tenant for a month of pro; the charge.
-    pub async fn charge(&self, tenant: &str) -> Value {
-        let request = self
-            .http
-            .post(format!("{}/api/billing/crypto/stablecoin", self.api));
+    /// Posts to its API for a tenant; it must succeed.
+    pub async fn post(&self, tenant: &str, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.try_post(tenant, path, body).await;
+        assert!(status < 300, "{path}: {status} {answer}\n{}", self.told());
+        answer
+    }
+
+    /// The same, which may be refused; the status and the answer.
+    pub async fn try_post(&self, tenant: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("http://{}{path}", self.api));
         let request = request.bearer_auth(&self.key).header("x-tenant-id", tenant);
         let request = request.header("content-type", "application/json");
-        let body = json!({"plan": "pro", "interval": "month"});
         let answer = request.body(body.to_string()).send().await.unwrap();
-        let (status, answer) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{status} {answer}\n{}", self.told());
-        serde_json::from_str(&answer).unwrap()
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Asks a tenant for a month of pro; the charge.
+    pub async fn charge(&self, tenant: &str) -> Value {
+        let body = json!({"plan": "pro", "interval": "month"});
+        self.post(tenant, "/api/billing/crypto/stablecoin", &body).await
     }
 
     /// What operators see of a chain; null where it is not configured.
@@ -170,4 +215,49 @@ impl Service {
         self.guard.wait_for_end(DEADLINE);
         self.told()
     }
+}
+
+fn configuration(
+    directory: &Path,
+    anvil: &Anvil,
+    token: Address,
+    treasury: Address,
+    webhook: &FakeWebhook,
+) -> String {
+    let database = directory.join("state.sqlite");
+    let (database, hook) = (database.display(), webhook.url());
+    let (ws, http) = (anvil.ws_url(), anvil.http_url());
+    format!(
+        r#"
+chain_files = ["anvil"]
+
+[server]
+listen = "127.0.0.1:0"
+metrics_listen = "127.0.0.1:0"
+
+[store]
+url = "sqlite://{database}"
+
+[[webhooks]]
+name = "chat"
+url = "{hook}"
+secrets = ["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+allow_private_network = true
+
+[chains.anvil]
+treasury = "{treasury}"
+
+[[chains.anvil.tokens]]
+address = "{token}"
+symbol = "USDC"
+decimals = 6
+
+[[chains.anvil.endpoints]]
+name = "local"
+operator = "us"
+ws = "{ws}"
+http = "{http}"
+requests_per_second = 1000
+"#
+    )
 }

@@ -1,4 +1,4 @@
-//! One process on an SQLite database, and no more.
+//! One process on an `SQLite` database, and no more.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Two processes on one PostgreSQL, and payments all the while: who leads, who takes over, and that nothing is lost or
+//! Two processes on one `PostgreSQL`, and payments all the while: who leads, who takes over, and that nothing is lost or
 //! doubled.
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,5 @@
 //! Where processes run: an anvil, a database, a configuration file, a receiver of events, and a stream of payments.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use tollgate::store::Store;
 
 use crate::harness::anvil::{Anvil, TestUsdc};
 use crate::harness::facts::column;
-use crate::harness::fake_webhook::FakeWebhook;
+use crate::harness::fake_webhook::{FakeWebhook, Received};
 use crate::harness::postgres;
 use crate::harness::service::{Service, new_key};
 
@@ -117,13 +116,13 @@ request_timeout = "2s"
 
     /// Writes it with more at its end.
     pub fn write_with(&self, more: &str) {
-        let Self {
-            store_url, chains, ..
-        } = self;
-        let receiver = self.receiver.url();
-        let mut text = String::new();
-        write!(
-            text,
+        self.write_of(&self.chains, more);
+    }
+
+    /// Writes it with these chains.
+    pub fn write_of(&self, chains: &str, more: &str) {
+        let (store_url, receiver) = (&self.store_url, self.receiver.url());
+        let text = format!(
             r#"
 [server]
 listen = "127.0.0.1:0"
@@ -141,8 +140,7 @@ allow_private_network = true
 {chains}
 {more}
 "#
-        )
-        .unwrap();
+        );
         std::fs::write(self.config(), text).unwrap();
     }
 
@@ -266,7 +264,7 @@ allow_private_network = true
     /// The ids of the events that were delivered, in order.
     pub async fn delivered(&self) -> Vec<String> {
         let all = self.receiver.wait_for(PAID, |_| true).await;
-        let id = |received: &crate::harness::fake_webhook::Received| received.header("webhook-id").to_owned();
+        let id = |received: &Received| received.header("webhook-id").to_owned();
         all.iter().map(id).collect()
     }
 
@@ -274,7 +272,7 @@ allow_private_network = true
     pub async fn wait_all_delivered(&self) {
         let store = self.store().await;
         let owed = column(&store, "select event_id from outbox").await;
-        let arrived = |received: &[crate::harness::fake_webhook::Received]| {
+        let arrived = |received: &[Received]| {
             let ids: Vec<&str> = received.iter().map(|one| one.header("webhook-id")).collect();
             owed.iter().all(|id| ids.contains(&id.as_str()))
         };
