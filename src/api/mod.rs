@@ -36,7 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::{ChainId, Millis};
+use crate::domain::Millis;
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
 use crate::metrics::Recorder;
@@ -76,10 +76,6 @@ impl App {
         let chains = &self.engine.settings().chains;
         let mut selling = chains.iter().filter(|chain| chain.treasury.is_some());
         selling.any(|chain| !self.health.sees(chain.id, now))
-    }
-
-    fn chain(&self, id: ChainId) -> Option<&config::Chain> {
-        self.engine.settings().chains.iter().find(|chain| chain.id == id)
     }
 }
 

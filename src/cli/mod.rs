@@ -44,7 +44,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match &self.command {
             Command::Openapi => openapi::print(),
-            Command::Run => self.load().and_then(run::run),
+            Command::Run => self.load().and_then(|loaded| run::run(loaded, || self.read())),
             Command::Check => self.load().and_then(|loaded| check::check(&loaded)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
@@ -59,8 +59,12 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Loaded, Failure> {
+        self.read()
+            .map_err(|errors| Failure(format!("the configuration is wrong:\n{errors}")))
+    }
+
+    fn read(&self) -> Result<Loaded, ConfigErrors> {
         config::load(self.config.as_deref(), &Env::of_process())
-            .map_err(|errors: ConfigErrors| Failure(format!("the configuration is wrong:\n{errors}")))
     }
 }
 

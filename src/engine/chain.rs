@@ -68,7 +68,7 @@ impl Command for OpenChain {
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let role = Role::Chain(self.chain);
         let fence = work.tx.take_lease(&role, &work.engine.instance).await?;
         if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
@@ -170,7 +170,7 @@ impl Command for Advance {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         work.lead(self.chain, self.fence).await?;
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;

@@ -354,7 +354,7 @@ impl Command for FoldHistory {
             .ok_or(EngineError::NotSettled(self.chain))?
             .number;
         // A reorg may go back to the lowest header that is still kept.
-        let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
+        let depth = window(work.settings.chain(self.chain)?).saturating_add(PRUNE_EVERY);
         let read = answer.heights.read.map_or(0, |read| read.number);
         let floor = read.saturating_sub(depth);
         let mut kept = Vec::new();

@@ -17,21 +17,20 @@ mod inbox;
 mod lease;
 mod read;
 mod refresh;
+mod settings;
 mod settle;
 mod subscriptions;
 mod view;
 mod work;
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::billing::Catalogue;
 use crate::clock::Clock;
-use crate::config;
 use crate::domain::ChainId;
 use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
@@ -48,6 +47,7 @@ pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
 pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use read::{GateAnswer, TenantView};
+pub use settings::Settings;
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
@@ -55,22 +55,10 @@ pub use work::{Command, Origin};
 use answers::Answers;
 use callers::KeyRing;
 use refresh::Record;
+use settings::ChainLocks;
 
 /// How often a transaction that lost a race is run again.
 const MAX_ATTEMPTS: u32 = 10;
-
-/// What the engine is told at start.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The chains.
-    pub chains: Vec<config::Chain>,
-    /// How charges behave.
-    pub payments: config::Payments,
-    /// How wallets are proven.
-    pub wallets: config::Wallets,
-    /// The names of those who are told of events.
-    pub webhooks: Vec<String>,
-}
 
 /// The one door. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,12 +70,12 @@ pub struct Engine {
 struct Inner {
     instance: Instance,
     store: Store,
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     catalogue: Catalogue,
     clock: Clock,
     answers: Answers,
     keys: KeyRing,
-    chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
+    chain_locks: ChainLocks,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
     /// How much of the record memory is as of.
@@ -115,19 +103,15 @@ impl Engine {
         let answers = Answers::load(snapshot.conn(), &chains).await?;
         let record = Record::load(snapshot.conn()).await?;
         drop(snapshot);
-        let chain_locks = chains
-            .into_iter()
-            .map(|chain| (chain, tokio::sync::Mutex::new(())))
-            .collect();
         let inner = Inner {
             instance: lease::this_instance()?,
             store,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             catalogue,
             clock,
             answers,
             keys: KeyRing::default(),
-            chain_locks,
+            chain_locks: ChainLocks::default(),
             publishing: tokio::sync::RwLock::default(),
             record,
             memory_unsure: AtomicBool::new(false),
@@ -155,7 +139,8 @@ impl Engine {
         let mut order = Vec::new();
         // Each in turn and always in the same order, so that two commands never wait for each other.
         for chain in command.chains() {
-            order.push(self.inner.chain_lock(chain)?.lock().await);
+            self.inner.settings().chain(chain)?;
+            order.push(self.inner.chain_locks.lock(chain).await);
         }
         let mut attempt = 1;
         loop {
@@ -177,9 +162,10 @@ impl Engine {
 
     async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, EngineError> {
         self.inner.make_sure().await?;
+        let settings = self.inner.settings();
         let begun = Instant::now();
         let tx = self.inner.store.begin_write().await?;
-        let mut work = work::Work::begin(&self.inner, tx, command.origin());
+        let mut work = work::Work::begin(&self.inner, &settings, tx, command.origin());
         let output = command.run(&mut work).await?;
         let _publishing = self.inner.publishing.read().await;
         match work.commit().await {
@@ -209,10 +195,10 @@ impl Engine {
         &self.inner.clock
     }
 
-    /// What the engine was told at start.
+    /// What the engine was told last.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings()
     }
 
     /// Changes whenever an event has come in.
@@ -249,21 +235,6 @@ impl Inner {
     /// Waits until memory answers everything that was durable when this was called.
     async fn caught_up(&self) {
         drop(self.publishing.write().await);
-    }
-
-    fn chain_lock(&self, chain: ChainId) -> Result<&tokio::sync::Mutex<()>, EngineError> {
-        self.chain_locks
-            .get(&chain)
-            .ok_or_else(|| EngineError::unknown_chain(chain))
-    }
-
-    fn chain(&self, chain: ChainId) -> Result<&config::Chain, EngineError> {
-        let found = self
-            .settings
-            .chains
-            .iter()
-            .find(|candidate| candidate.id == chain);
-        found.ok_or_else(|| EngineError::unknown_chain(chain))
     }
 
     fn publish(&self, published: work::Published) {

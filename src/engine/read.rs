@@ -177,11 +177,11 @@ impl Engine {
                 if again.state == ChargeState::Open && is_sighted {
                     again.state = ChargeState::Detected;
                 }
-                return Ok(ChargeView::new(&self.inner, &again, &payments, read));
+                return Ok(ChargeView::new(&self.inner.settings(), &again, &payments, read));
             }
             charge = again;
         }
-        Ok(ChargeView::new(&self.inner, &charge, &[], None))
+        Ok(ChargeView::new(&self.inner.settings(), &charge, &[], None))
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
@@ -195,7 +195,8 @@ impl Engine {
         transfer: &crate::domain::Transfer,
         block: BlockRef,
     ) -> Result<bool, EngineError> {
-        let settings = self.inner.chain(chain)?;
+        let settings = self.inner.settings();
+        let settings = settings.chain(chain)?;
         let Some(money) = super::chain::money(settings) else {
             return Ok(false);
         };

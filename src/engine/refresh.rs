@@ -99,8 +99,7 @@ impl Inner {
             return Ok(());
         }
         // From here on no command about this chain is under way: what is loaded is no older than memory.
-        let lock = self.chain_lock(chain)?;
-        let _order = lock.lock().await;
+        let _order = self.chain_locks.lock(chain).await;
         let mut snapshot = self.store.snapshot().await?;
         if store::beat(snapshot.conn(), chain).await? == self.answers.beat(chain) {
             return Ok(());

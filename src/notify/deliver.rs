@@ -83,6 +83,12 @@ impl Notifier {
         })
     }
 
+    /// The endpoint's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
     /// Delivers until `stop`, or until the endpoint answers that it is gone. Where several instances share a database, one of
     /// them delivers.
     ///

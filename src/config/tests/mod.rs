@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::Level;
 
 mod annotated;
+mod changed;
 mod wrong;
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

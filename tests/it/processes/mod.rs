@@ -4,3 +4,4 @@
 mod alone;
 mod leading;
 mod place;
+mod reloading;
