@@ -33,6 +33,9 @@ use crate::health::EndpointStatus;
 const QUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 /// What latency is measured by: one header is the same question to every endpoint.
 const LATENCY_OF: &str = "eth_getBlockBy";
+/// How many times its usual latency an endpoint may be silent before the next one is asked beside it, and at the least.
+const PATIENCE: u32 = 8;
+const MIN_PATIENCE: Duration = Duration::from_millis(500);
 /// Larger answers are decoded off the runtime's threads.
 const DECODE_INLINE_BYTES: usize = 64 * 1024;
 
@@ -163,6 +166,18 @@ impl Endpoint {
             stale: self.0.identity.is_stale(),
             latency: lock(&self.0.latency).known(),
         }
+    }
+
+    /// How long its answer is waited for alone.
+    pub(super) fn patience(&self) -> Duration {
+        let usual = lock(&self.0.latency).known().unwrap_or_default();
+        (usual * PATIENCE).clamp(MIN_PATIENCE, self.0.request_timeout.max(MIN_PATIENCE))
+    }
+
+    /// It was silent for its patience. Whoever answers instead may leave it without an answer, so this counts as one.
+    pub(super) fn was_silent(&self) {
+        let patience = self.patience();
+        lock(&self.0.latency).add(patience);
     }
 
     /// How it is.
