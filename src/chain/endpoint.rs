@@ -132,15 +132,19 @@ impl Endpoint {
         let paused = lock(&self.0.paused)
             .as_ref()
             .is_some_and(|(until, _)| *until > now);
-        !paused
-            && !self.0.identity.wrong_chain.load(Ordering::Relaxed)
-            && lock(&self.0.breaker).is_closed(now)
+        !paused && !self.serves_another_chain() && lock(&self.0.breaker).is_closed(now)
     }
 
     /// Its newest header was polled.
     pub(super) fn saw_latest(&self, header: &Header) {
         self.0.identity.polled.store(header.number, Ordering::Relaxed);
         self.0.identity.saw_head(header.number, header.timestamp_s);
+    }
+
+    /// Whether it answered last for another chain than it was configured for.
+    #[must_use]
+    pub fn serves_another_chain(&self) -> bool {
+        self.0.identity.wrong_chain.load(Ordering::Relaxed)
     }
 
     /// Whether its socket is up.

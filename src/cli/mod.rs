@@ -28,8 +28,12 @@ pub struct Cli {
 enum Command {
     /// Run the service until it is told to stop.
     Run,
-    /// Check the configuration and the catalogue, and say what is wrong.
-    Check,
+    /// Check the configuration, the catalogue and what the endpoints answer, and say what is wrong.
+    Check {
+        /// Ask no endpoint.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Bring the database's schema up to date.
     Migrate,
     /// Make, list and revoke API keys.
@@ -45,7 +49,7 @@ impl Cli {
         let outcome = match &self.command {
             Command::Openapi => openapi::print(),
             Command::Run => self.load().and_then(run::run),
-            Command::Check => self.load().and_then(|loaded| check::check(&loaded)),
+            Command::Check { offline } => self.load().and_then(|loaded| check::check(&loaded, *offline)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };

@@ -14,3 +14,4 @@ mod watching;
 mod window;
 
 pub use task::{ChainTask, Halt, SyncError};
+pub use tokens::TokenContract;
