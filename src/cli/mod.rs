@@ -4,6 +4,7 @@ mod check;
 mod keys;
 mod migrate;
 mod openapi;
+mod rescan;
 mod run;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Read blocks again, with the same proofs, and compare them with what is stored.
+    Rescan(rescan::Rescan),
     /// Print the API's description (`OpenAPI` 3.1).
     Openapi,
 }
@@ -51,6 +54,7 @@ impl Cli {
             Command::Run => self.load().and_then(run::run),
             Command::Check { offline } => self.load().and_then(|loaded| check::check(&loaded, *offline)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
+            Command::Rescan(rescan) => self.load().and_then(|loaded| rescan.execute(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };
         match outcome {
