@@ -9,6 +9,8 @@ mod harness;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod ops;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tidy;
