@@ -332,6 +332,9 @@ impl Endpoint {
     }
 
     async fn by_http(&self, http: &Http, calls: &[Call]) -> Result<Body, Failure> {
+        if self.0.identity.recheck.swap(false, Ordering::Relaxed) {
+            self.0.http_checked.store(false, Ordering::Relaxed);
+        }
         if !self.0.http_checked.load(Ordering::Relaxed) {
             self.check_chain_over(http).await?;
         }
@@ -345,7 +348,8 @@ impl Endpoint {
         Ok(Body::Array(ids, text, Some(status)))
     }
 
-    /// A pool of connections has no "reconnect"; after each transport failure the chain is asked for again.
+    /// A pool of connections has no "reconnect"; after each transport failure and each lost socket the chain is asked for
+    /// again.
     async fn check_chain_over(&self, http: &Http) -> Result<(), Failure> {
         let id = self.0.identity.next_id();
         let (text, status) = self.post(http, encode(id, "eth_chainId", &json!([]))).await?;

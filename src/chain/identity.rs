@@ -32,6 +32,8 @@ pub(super) struct Identity {
     pub streamed: AtomicU64,
     /// Set once it answered for another chain; cleared by a right answer.
     pub wrong_chain: AtomicBool,
+    /// A socket was lost: whoever answers now may serve another chain, over HTTP too.
+    pub recheck: AtomicBool,
     newest_timestamp_s: AtomicU64,
     next_id: AtomicU64,
     clock: Clock,
@@ -57,6 +59,7 @@ impl Identity {
             polled: AtomicU64::new(0),
             streamed: AtomicU64::new(0),
             wrong_chain: AtomicBool::new(false),
+            recheck: AtomicBool::new(false),
             newest_timestamp_s: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             clock,
