@@ -25,28 +25,30 @@ async fn members(world: &World, members: &[Address]) -> Address {
 
 #[tokio::test]
 async fn a_contract_that_cannot_be_read_holds_up_no_other() {
-    let chain = Proxied::start("one-refused").await;
+    let chain = Proxied::start("refused").await;
     let world = &chain.world;
     let member = Address::repeat_byte(7);
-    let mut contracts = [members(world, &[member]).await, members(world, &[member]).await];
-    // They are read in the order of their addresses.
-    contracts.sort_unstable();
-    let [refused, other] = contracts;
-    let refusal = Fault::Error(-32000, "internal error").of(LOGS);
-    let refusal = chain.proxy.inject(refusal.containing(&refused.to_string()));
-    let refused = world.gate(refused).await;
-    world.wait_until("the refusal", || refusal.strikes() > 0).await;
-    let other = world.gate(other).await;
+    let contracts = [members(world, &[member]).await, members(world, &[member]).await];
+    let refuse = |contract: Address| {
+        let refusal = Fault::Error(-32000, "internal error").of(LOGS);
+        chain.proxy.inject(refusal.containing(&contract.to_string()))
+    };
+    let [first_refusal, second_refusal] = contracts.map(refuse);
+    let (first, second) = (world.gate(contracts[0]).await, world.gate(contracts[1]).await);
+    // Whichever is read first, both are asked for: neither waits for the other.
+    let both = || first_refusal.strikes() > 0 && second_refusal.strikes() > 0;
+    world.wait_until("both refusals", both).await;
+    first_refusal.lift();
     world
-        .wait_eligibility(&other, member, Eligibility::Eligible)
+        .wait_eligibility(&first, member, Eligibility::Eligible)
         .await;
     assert_eq!(
-        world.decide(&refused, member).decision.eligibility,
+        world.decide(&second, member).decision.eligibility,
         Eligibility::Unknown
     );
-    refusal.lift();
+    second_refusal.lift();
     world
-        .wait_eligibility(&refused, member, Eligibility::Eligible)
+        .wait_eligibility(&second, member, Eligibility::Eligible)
         .await;
 }
 
