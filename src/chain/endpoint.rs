@@ -456,6 +456,9 @@ impl Endpoint {
     async fn by_http(&self, http: &Http, calls: &[Call]) -> Result<Body, Failure> {
         let genesis = *self.0.identity.genesis.borrow();
         let due = Checked { genesis };
+        if self.0.identity.recheck.swap(false, Ordering::Relaxed) {
+            *lock(&self.0.http_checked) = None;
+        }
         if *lock(&self.0.http_checked) != Some(due) {
             self.check_over(http, due).await?;
             *lock(&self.0.http_checked) = Some(due);
@@ -470,7 +473,8 @@ impl Endpoint {
         Ok(Body::Array(ids, text, Some(status)))
     }
 
-    /// A pool of connections has no "reconnect"; after each transport failure the chain is asked for again.
+    /// A pool of connections has no "reconnect"; after each transport failure and each lost socket the chain is asked for
+    /// again.
     async fn check_over(&self, http: &Http, due: Checked) -> Result<(), Failure> {
         let Quantity(found) = self.ask_over(http, "eth_chainId", &json!([])).await?;
         self.0.identity.check_chain(found)?;
