@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod coverage;
 mod documents;
 mod extract;
 mod frame;
@@ -36,7 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::Millis;
+use crate::domain::{ChainId, Millis};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
 use crate::metrics::Recorder;
@@ -76,6 +77,11 @@ impl App {
         let chains = &self.engine.settings().chains;
         let mut selling = chains.iter().filter(|chain| chain.treasury.is_some());
         selling.any(|chain| !self.health.sees(chain.id, now))
+    }
+
+    fn chain(&self, id: ChainId) -> Option<config::Chain> {
+        let settings = self.engine.settings();
+        settings.chains.iter().find(|chain| chain.id == id).cloned()
     }
 }
 
@@ -118,7 +124,9 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         .routes(routes!(gates::list))
         .routes(routes!(gates::show))
         .routes(routes!(wallets::list));
-    let admin = group().routes(routes!(admin::chains));
+    let admin = group()
+        .routes(routes!(admin::chains))
+        .routes(routes!(coverage::show));
     [
         (Guard::Open, probes),
         (Guard::Public, public),

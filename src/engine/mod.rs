@@ -17,8 +17,10 @@ mod inbox;
 mod lease;
 mod read;
 mod refresh;
+mod repair;
 mod settings;
 mod settle;
+mod stored;
 mod subscriptions;
 mod view;
 mod work;
@@ -47,7 +49,9 @@ pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
 pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use read::{GateAnswer, TenantView};
+pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use settings::Settings;
+pub use stored::{StoredHoldings, StoredRange};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
@@ -99,9 +103,9 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self, EngineError> {
         let chains: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
-        let mut snapshot = store.snapshot().await?;
-        let answers = Answers::load(snapshot.conn(), &chains).await?;
-        let record = Record::load(snapshot.conn()).await?;
+        let mut snapshot = store.begin_read().await?;
+        let answers = Answers::load(&mut snapshot, &chains).await?;
+        let record = Record::load(&mut snapshot).await?;
         drop(snapshot);
         let inner = Inner {
             instance: lease::this_instance()?,

@@ -100,11 +100,11 @@ impl Inner {
         }
         // From here on no command about this chain is under way: what is loaded is no older than memory.
         let _order = self.chain_locks.lock(chain).await;
-        let mut snapshot = self.store.snapshot().await?;
-        if store::beat(snapshot.conn(), chain).await? == self.answers.beat(chain) {
+        let mut snapshot = self.store.begin_read().await?;
+        if store::beat(&mut snapshot, chain).await? == self.answers.beat(chain) {
             return Ok(());
         }
-        let mut state = ChainState::load(snapshot.conn(), chain).await?;
+        let mut state = ChainState::load(&mut snapshot, chain).await?;
         // The head is not stored, and is at least what was read.
         let announced = self.answers.chain(chain).unwrap_or_default().heights.head;
         let read = state.heights.read.map_or(0, |read| read.number);
@@ -116,12 +116,12 @@ impl Inner {
 
     async fn refresh_people(&self) -> Result<(), EngineError> {
         // The connection first: those who hold the others may be waiting for the lock.
-        let mut snapshot = self.store.snapshot().await?;
+        let mut snapshot = self.store.begin_read().await?;
         let _alone = self.publishing.write().await;
-        if self.record.has_news(snapshot.conn()).await? {
-            self.answers.reload_people(snapshot.conn()).await?;
+        if self.record.has_news(&mut snapshot).await? {
+            self.answers.reload_people(&mut snapshot).await?;
         }
-        Ok(self.record.caught_up(snapshot.conn()).await?)
+        Ok(self.record.caught_up(&mut snapshot).await?)
     }
 
     /// Loads memory anew where it may not be as the database is. No commit is between the database and memory meanwhile.
@@ -130,11 +130,11 @@ impl Inner {
             return Ok(());
         }
         // The connection first, as above.
-        let mut snapshot = self.store.snapshot().await?;
+        let mut snapshot = self.store.begin_read().await?;
         let _alone = self.publishing.write().await;
         if self.memory_unsure.load(Ordering::SeqCst) {
-            self.answers.reload(snapshot.conn()).await?;
-            self.record.caught_up(snapshot.conn()).await?;
+            self.answers.reload(&mut snapshot).await?;
+            self.record.caught_up(&mut snapshot).await?;
             self.memory_unsure.store(false, Ordering::SeqCst);
             tracing::warn!("memory was not sure to be as the database is, and was loaded anew");
         }

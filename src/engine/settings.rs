@@ -62,9 +62,9 @@ impl Engine {
             order.push(inner.chain_locks.lock(*chain).await);
         }
         let mut loaded = Vec::new();
-        let mut snapshot = inner.store.snapshot().await?;
+        let mut snapshot = inner.store.begin_read().await?;
         for chain in after.difference(&before) {
-            loaded.push((*chain, ChainState::load(snapshot.conn(), *chain).await?));
+            loaded.push((*chain, ChainState::load(&mut snapshot, *chain).await?));
         }
         inner.answers.set_chains(&after, loaded);
         *inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);

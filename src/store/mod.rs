@@ -40,7 +40,10 @@ pub use lock::FileLock;
 pub use outbox::{
     Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
 };
-pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
+pub use payment::{
+    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
+    payments_of_charge,
+};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one
@@ -209,17 +212,16 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
-    /// A connection that sees the database as it is at its first question, whatever is written meanwhile.
+    /// Begins a transaction that sees one state of the database, and is to write nothing.
     ///
     /// # Errors
     /// The database cannot be reached.
-    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begin = match self.backend {
             Backend::Sqlite => "begin",
             Backend::Postgres => "begin isolation level repeatable read read only",
         };
-        let tx = self.readers.begin_with(begin).await?;
-        Ok(Snapshot { tx })
+        Ok(self.readers.begin_with(begin).await?)
     }
 
     /// Begins the one kind of transaction that may write. Dropped without [`WriteTx::commit`], it leaves no trace.
@@ -241,19 +243,6 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writers.close().await;
-    }
-}
-
-/// The database as it was at one moment.
-#[derive(Debug)]
-pub struct Snapshot {
-    tx: Transaction<'static, Any>,
-}
-
-impl Snapshot {
-    /// The connection, for reading.
-    pub fn conn(&mut self) -> &mut AnyConnection {
-        &mut self.tx
     }
 }
 

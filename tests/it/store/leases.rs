@@ -14,7 +14,7 @@ on_both!(
     a_lease_has_one_holder,
     a_lease_is_taken_only_as_it_was_seen,
     a_released_lease_is_free_and_its_holder_fenced_out,
-    a_snapshot_does_not_see_what_is_written_after_it,
+    a_reading_transaction_does_not_see_what_is_written_after_it,
 );
 
 fn chain() -> Role {
@@ -114,17 +114,17 @@ async fn a_released_lease_is_free_and_its_holder_fenced_out(database: Database) 
     assert!(taken > Some(fence));
 }
 
-async fn a_snapshot_does_not_see_what_is_written_after_it(database: Database) {
+async fn a_reading_transaction_does_not_see_what_is_written_after_it(database: Database) {
     let (store, _database) = open(database).await;
-    let mut snapshot = store.snapshot().await.unwrap();
-    assert_eq!(store::beat(snapshot.conn(), CHAIN).await.unwrap(), None);
+    let mut reading = store.begin_read().await.unwrap();
+    assert_eq!(store::beat(&mut reading, CHAIN).await.unwrap(), None);
     let mut tx = begin(&store).await;
     tx.take_lease(&chain(), &instance("one")).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(store::beat(snapshot.conn(), CHAIN).await.unwrap(), None);
-    drop(snapshot);
-    let mut snapshot = store.snapshot().await.unwrap();
-    assert_eq!(store::beat(snapshot.conn(), CHAIN).await.unwrap(), Some(0));
+    assert_eq!(store::beat(&mut reading, CHAIN).await.unwrap(), None);
+    drop(reading);
+    let mut reading = store.begin_read().await.unwrap();
+    assert_eq!(store::beat(&mut reading, CHAIN).await.unwrap(), Some(0));
 }
 
 /// A process that is stopped in the middle of a transaction must not keep its locks: nobody could take its lease.
