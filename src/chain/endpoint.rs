@@ -76,8 +76,6 @@ struct Inner {
 struct Checked {
     /// The genesis that was expected then.
     genesis: Option<B256>,
-    /// The sockets that had been lost by then.
-    sockets_lost: u64,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -457,10 +455,10 @@ impl Endpoint {
 
     async fn by_http(&self, http: &Http, calls: &[Call]) -> Result<Body, Failure> {
         let genesis = *self.0.identity.genesis.borrow();
-        let due = Checked {
-            genesis,
-            sockets_lost: self.0.identity.sockets_lost.load(Ordering::Relaxed),
-        };
+        let due = Checked { genesis };
+        if self.0.identity.recheck.swap(false, Ordering::Relaxed) {
+            *lock(&self.0.http_checked) = None;
+        }
         if *lock(&self.0.http_checked) != Some(due) {
             self.check_over(http, due).await?;
             *lock(&self.0.http_checked) = Some(due);

@@ -38,8 +38,8 @@ pub(super) struct Identity {
     pub polled: AtomicU64,
     /// The height that its socket announced last.
     pub streamed: AtomicU64,
-    /// Sockets that were lost: after each, whoever answers may serve another chain, over HTTP too.
-    pub sockets_lost: AtomicU64,
+    /// A socket was lost: whoever answers now may serve another chain, over HTTP too.
+    pub recheck: AtomicBool,
     wrong_chain: AtomicBool,
     wrong_genesis: AtomicBool,
     marks: Mutex<Marks>,
@@ -80,8 +80,8 @@ impl Identity {
             head: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             streamed: AtomicU64::new(0),
-            sockets_lost: AtomicU64::new(0),
             wrong_chain: AtomicBool::new(false),
+            recheck: AtomicBool::new(false),
             wrong_genesis: AtomicBool::new(false),
             marks: Mutex::default(),
             newest_timestamp_s: AtomicU64::new(0),

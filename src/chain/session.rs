@@ -157,7 +157,7 @@ impl Keeper {
                 Ok(socket) => self.live(socket, &mut backoff).await,
                 Err(lost) => lost,
             };
-            self.identity.sockets_lost.fetch_add(1, Ordering::Relaxed);
+            self.identity.recheck.store(true, Ordering::Relaxed);
             if self.connected.send_replace(false) {
                 self.mailbox.disconnected(self.slot);
             }
