@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
@@ -30,17 +30,24 @@ pub struct Service {
     _directory: Option<TempDir>,
 }
 
-/// Runs a command of the binary to its end.
-pub fn command(config: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.arg("--config").arg(config).args(arguments);
-    command.env_clear().stdin(Stdio::null()).output().unwrap()
+/// Runs `tollgate run` where it must end by itself; what it wrote.
+pub fn run_to_its_end(config: &Path) -> String {
+    let guard = Guard::start(
+        &[PROGRAM, "--config", config.to_str().unwrap(), "run"],
+        "KILL",
+        None,
+    );
+    guard.wait_for_end(DEADLINE);
+    guard.told()
 }
 
 /// A key with every scope.
 pub fn new_key(config: &Path) -> String {
     let scopes = "check,billing,gates,admin";
-    let made = command(config, &["keys", "create", "--name", "test", "--scopes", scopes]);
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(config);
+    command.args(["keys", "create", "--name", "test", "--scopes", scopes]);
+    let made = command.env_clear().stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "{told}");
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
