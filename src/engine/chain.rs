@@ -302,10 +302,16 @@ impl Step<'_> {
             let Some(amount) = ledger::is_payment(&transfer, &money) else {
                 continue;
             };
-            let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
+            let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) =
+                (block.level, transfer.ordinal)
+            else {
                 ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
                 return Err(EngineError::Unproven(self.chain.id));
             };
+            if block.level == Level::None {
+                ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => self.chain.name.clone())
+                    .increment(1);
+            }
             let key = PaymentKey {
                 chain: self.chain.id,
                 tx_hash: transfer.tx_hash,

@@ -29,8 +29,11 @@ impl ChainTask {
     }
 
     async fn extend(&mut self, header: &Header) -> Result<(), SyncError> {
-        let block = self.reader.prove_block(header, &self.filter).await?;
-        self.advance(None, vec![block]).await
+        let blocks = self.prove(std::slice::from_ref(header)).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.advance(None, blocks).await
     }
 
     /// Reads what lies between the tip and a header above it.
@@ -60,6 +63,9 @@ impl ChainTask {
             return self.reorganise(first).await;
         }
         let blocks = self.prove(&headers).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.advance(None, blocks).await
     }
 
@@ -75,15 +81,25 @@ impl ChainTask {
             })
             .buffered(PIECES_IN_FLIGHT);
         while let Some(blocks) = pieces.next().await {
-            self.advance(None, blocks?).await?;
+            match blocks {
+                Err(error) if error.is_not_yet() => break,
+                blocks => self.advance(None, blocks?).await?,
+            }
         }
         Ok(())
     }
 
+    /// The blocks of these headers, up to the first that is proven at the next head only.
     async fn prove(&self, headers: &[Header]) -> Result<Vec<ProvenBlock>, SyncError> {
         let mut blocks = Vec::with_capacity(headers.len());
+        let mut waits = false;
         for header in headers {
-            blocks.push(self.reader.prove_block(header, &self.filter).await?);
+            match self.reader.prove_block(header, &self.filter).await {
+                // Those above it are asked for the first time all the same.
+                Err(error) if error.is_not_yet() => waits = true,
+                Ok(_) if waits => {}
+                block => blocks.push(block?),
+            }
         }
         Ok(blocks)
     }
@@ -113,6 +129,9 @@ impl ChainTask {
             return Err(Halt::TooDeep.into());
         };
         let blocks = self.prove(branch.make_contiguous()).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.count_reorg(ancestor);
         self.advance(Some(ancestor), blocks).await
     }
