@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, Level, Millis};
 
 /// An event that is owed for longer than this is a sign that nobody is told of anything, in milliseconds.
 pub const OUTBOX_AGE_MAX_MS: i64 = 60 * 60 * 1000;
@@ -27,6 +27,8 @@ pub struct ChainHealth {
     pub last_header_at_ms: Option<Millis>,
     /// Blocks between the head and what was read.
     pub behind: u64,
+    /// The level that its blocks are proven to, once that is known.
+    pub level: Option<Level>,
     /// Why the chain is not read: halted, quarantined, lease lost, endpoint down. Never a URL.
     pub problem: Option<&'static str>,
 }
@@ -213,6 +215,7 @@ impl Watched {
             last_header_at_ms,
             behind,
             problem,
+            ..
         } = self.health;
         if let Some(problem) = problem {
             return because("chain_problem", problem.to_owned());
@@ -282,6 +285,7 @@ mod tests {
         let heard = ChainHealth {
             last_header_at_ms: Some(NOW),
             behind: 12,
+            level: None,
             problem: None,
         };
         let owed = |age_ms| Database::Answers {

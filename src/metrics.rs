@@ -69,6 +69,10 @@ metrics_list! {
     Counter CHAIN_UNSTREAMED_TOTAL = "tollgate_chain_unstreamed_logs_total" in Count;
     /// Logs that were streamed and that no proven block held, by chain.
     Counter CHAIN_STREAMED_UNPROVEN_TOTAL = "tollgate_chain_streamed_unproven_logs_total" in Count;
+    /// 1 at the level to which a chain's blocks are proven, else 0, by chain and level (receipts, asked, none).
+    Gauge CHAIN_LEVEL = "tollgate_chain_level" in Count;
+    /// Blocks, or ranges of them, on whose logs operators did not agree, by chain.
+    Counter CHAIN_LOG_DISAGREEMENTS_TOTAL = "tollgate_chain_log_disagreements_total" in Count;
     /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
     /// 1 while nothing about the chain is out of bounds, else 0, by chain; /readyz says what is.
@@ -97,6 +101,8 @@ metrics_list! {
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
     /// Logs that would have been payments and came without proof; they were refused. Must stay 0.
     Counter PAYMENT_UNPROVEN_TOTAL = "tollgate_payment_unproven_total" in Count;
+    /// Payments on chains whose blocks cannot be proven; they are shown and never count. By chain.
+    Counter PAYMENT_UNCREDITED_TOTAL = "tollgate_payment_uncredited_total" in Count;
     /// Payments that rules gave to different charges, and that wait for an operator.
     Counter PAYMENT_AMBIGUOUS_TOTAL = "tollgate_payment_ambiguous_total" in Count;
     /// Events of providers that a person should look at.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{App, Shared};
 use crate::config;
-use crate::domain::{BlockRef, Millis, Token};
+use crate::domain::{BlockRef, Level, Millis, Token};
 use crate::engine::{TokenView, rfc3339};
 use crate::health::EndpointStatus;
 
@@ -46,6 +46,9 @@ struct ChainView {
     behind: u64,
     /// When its newest header arrived.
     last_header_at: Option<String>,
+    /// How its blocks are proven: `receipts`, `asked`, or `none`, where payments are shown and never count.
+    #[schema(value_type = Option<String>)]
+    level: Option<Level>,
     /// Why it is not read.
     problem: Option<&'static str>,
     /// Where payments are received.
@@ -139,6 +142,7 @@ impl ChainView {
             block_time_ms: u64::try_from(chain.block_time.as_millis()).unwrap_or(u64::MAX),
             behind: health.behind,
             last_header_at: health.last_header_at_ms.map(rfc3339),
+            level: health.level,
             problem: health.problem,
             treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
             tokens: chain.tokens.iter().map(token).collect(),

@@ -313,10 +313,16 @@ impl<'c> Step<'c> {
             let Some(amount) = ledger::is_payment(&transfer, &money) else {
                 continue;
             };
-            let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
+            let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) =
+                (block.level, transfer.ordinal)
+            else {
                 ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
                 return Err(EngineError::Unproven(self.chain.id));
             };
+            if block.level == Level::None {
+                ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => self.chain.name.clone())
+                    .increment(1);
+            }
             let key = PaymentKey {
                 chain: self.chain.id,
                 tx_hash: transfer.tx_hash,
@@ -353,20 +359,28 @@ impl<'c> Step<'c> {
                 }) => Some(kept),
                 _ => settle::allocate(work, &payment).await?,
             };
+            self.record(work, &payment).await?;
             read += 1;
-            work.tx.put_payment(&payment).await?;
-            work.tx.put_observation(&payment).await?;
-            work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
-                .await?;
-            if let Some((charge, _)) = &payment.allocation {
-                self.touched.insert(charge.clone());
-            } else {
-                let resource = format!("payment:{}", subject(&key));
-                work.owe("payment.unmatched", resource, evidence(&payment))
-                    .await?;
-            }
         }
         Ok(read)
+    }
+
+    async fn record(&mut self, work: &mut Work<'_>, payment: &Payment) -> Result<(), EngineError> {
+        let subject = subject(&payment.key);
+        work.tx.put_payment(payment).await?;
+        work.tx.put_observation(payment).await?;
+        work.audit("payment.read", subject.clone(), (None, Some(evidence(payment))))
+            .await?;
+        if let Some((charge, _)) = &payment.allocation {
+            self.touched.insert(charge.clone());
+            return Ok(());
+        }
+        work.owe(
+            "payment.unmatched",
+            format!("payment:{subject}"),
+            evidence(payment),
+        )
+        .await
     }
 
     /// Moves `settled` up to what the finality policy covers, and lets it take effect.

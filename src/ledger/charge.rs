@@ -2,7 +2,9 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
-use crate::domain::{Amount, Charge, ChargeFlag, ChargeState, Flags, Millis, Payment, PaymentState, Totals};
+use crate::domain::{
+    Amount, Charge, ChargeFlag, ChargeState, Flags, Level, Millis, Payment, PaymentState, Totals,
+};
 
 /// The two clocks that a deadline needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,9 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
             paid_at = Some(payment.block_time_ms);
         }
     }
-    let waiting = in_force().any(|payment| payment.state == PaymentState::Confirming);
+    // What never counts is seen, and is not waited for.
+    let waiting =
+        in_force().any(|payment| payment.state == PaymentState::Confirming && payment.level != Level::None);
     let was_paid = matches!(charge.state, ChargeState::Paid | ChargeState::Reversed);
     let (unpaid_state, blind) = unpaid(charge, clock);
     let state = match paid_at {
@@ -220,6 +224,19 @@ mod tests {
         let paid = stand(&open, &[payment(DUE, PaymentState::Confirmed, 10)], 10, 10);
         assert_eq!((paid.state, paid.paid_at), (ChargeState::Paid, Some(10)));
         assert_eq!(paid.flags, Flags::default());
+    }
+
+    #[test]
+    fn money_of_a_chain_that_proves_nothing_is_seen_and_not_waited_for() {
+        let mut shown = payment(DUE, PaymentState::Confirming, 10);
+        shown.level = Level::None;
+        let open = stand(&charge(ChargeState::Open), std::slice::from_ref(&shown), 20, 20);
+        assert_eq!(
+            (open.state, open.totals.seen),
+            (ChargeState::Open, Amount::from(DUE))
+        );
+        let expired = stand(&charge(ChargeState::Open), &[shown], EXPIRES, EXPIRES);
+        assert_eq!(expired.state, ChargeState::Expired);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub async fn payments_of_charge(
     rows.iter().map(payment_from).collect()
 }
 
-/// The payments that wait for confirmations in blocks up to `number`.
+/// The payments that wait for confirmations in blocks up to `number`. One of level `none` waits for nothing: it never counts.
 ///
 /// # Errors
 /// The database fails.
@@ -81,7 +81,7 @@ pub async fn confirming_up_to(
     number: u64,
 ) -> Result<Vec<Payment>, StoreError> {
     let rows = sqlx::query(
-        "select * from payment where chain = $1 and state = 'confirming' and block_number <= $2 \
+        "select * from payment where chain = $1 and state = 'confirming' and level <> 'none' and block_number <= $2 \
          order by block_number, log_index",
     )
     .bind(int(chain.0))

@@ -25,6 +25,7 @@ impl ChainTask {
             self.expect_genesis(row.genesis);
         }
         let genesis = self.reader.genesis_hash().await?;
+        self.reader.find_level().await?;
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;

@@ -27,8 +27,11 @@ impl ChainTask {
     }
 
     async fn extend(&mut self, header: &Header) -> Result<(), SyncError> {
-        let block = self.reader.prove_block(header, &self.filter).await?;
-        self.advance(None, vec![block]).await
+        let blocks = self.prove(std::slice::from_ref(header)).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.advance(None, blocks).await
     }
 
     /// Reads what lies between the tip and a header above it.
@@ -58,6 +61,9 @@ impl ChainTask {
             return self.reorganise(first).await;
         }
         let blocks = self.prove(&headers).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.advance(None, blocks).await
     }
 
@@ -66,18 +72,30 @@ impl ChainTask {
         let bar = self.progress.bar("catching up", to - from + 1);
         let mut pieces = ranges::proven(&self.reader, &self.filter, (from, to), parent);
         while let Some(blocks) = pieces.next().await {
-            let blocks = blocks?;
-            let read = blocks.len();
-            self.advance(None, blocks).await?;
-            bar.read(read);
+            match blocks {
+                Err(error) if error.is_not_yet() => break,
+                blocks => {
+                    let blocks = blocks?;
+                    let read = blocks.len();
+                    self.advance(None, blocks).await?;
+                    bar.read(read);
+                }
+            }
         }
         Ok(())
     }
 
+    /// The blocks of these headers, up to the first that is proven at the next head only.
     async fn prove(&self, headers: &[Header]) -> Result<Vec<ProvenBlock>, SyncError> {
         let mut blocks = Vec::with_capacity(headers.len());
+        let mut waits = false;
         for header in headers {
-            blocks.push(self.reader.prove_block(header, &self.filter).await?);
+            match self.reader.prove_block(header, &self.filter).await {
+                // Those above it are asked for the first time all the same.
+                Err(error) if error.is_not_yet() => waits = true,
+                Ok(_) if waits => {}
+                block => blocks.push(block?),
+            }
         }
         Ok(blocks)
     }
@@ -107,6 +125,9 @@ impl ChainTask {
             return Err(Halt::TooDeep.into());
         };
         let blocks = self.prove(branch.make_contiguous()).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.count_reorg(ancestor);
         self.advance(Some(ancestor), blocks).await
     }

@@ -17,7 +17,7 @@ use crate::chain::{
     self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
-use crate::domain::{ChainId, Header, Heights};
+use crate::domain::{ChainId, Header, Heights, Level};
 use crate::engine::{ActivateWatches, Engine, EngineError};
 use crate::health::{ChainHealth, Health};
 use crate::ledger;
@@ -355,6 +355,7 @@ impl ChainTask {
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
         self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
+        self.status.level = Some(self.reader.level());
         self.health.set_chain(self.settings.id, self.status);
         self.health.set_endpoints(self.settings.id, self.reader.status());
     }
@@ -369,6 +370,10 @@ impl ChainTask {
 
     /// Brings contracts in that were added since: from the next block on, the filter asks for them.
     async fn watch_contracts(&mut self, stream: &StreamHandle) -> Result<(), SyncError> {
+        // Holdings that nothing proves stay unknown.
+        if self.reader.level() == Level::None {
+            return Ok(());
+        }
         let watches = self.engine.watches(self.settings.id);
         let contracts = watching::waiting(&watches);
         if !contracts.is_empty() {

@@ -44,6 +44,7 @@ const URL_SECRET: &str = "hunter2";
 const READ: ChainHealth = ChainHealth {
     last_header_at_ms: Some(NOW),
     behind: 0,
+    level: None,
     problem: None,
 };
 

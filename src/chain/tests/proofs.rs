@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::chain::bloom::BloomMemory;
 use crate::chain::header::first_unlinked;
+use crate::chain::levels::Verification;
 use crate::chain::logs::WireLog;
 use crate::chain::proof::{WireReceipt, prove_receipts, sort_into_blocks};
 use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
@@ -283,12 +284,18 @@ fn a_block_without_transactions_proves_to_be_empty() {
 
 fn sort(logs: Vec<Value>, filter: &LogFilter) -> Result<(Vec<LogEntry>, Level, bool), Unproven> {
     let answers = logs.into_iter().map(wire_logs).collect();
-    sort_into_blocks(vec![header()], answers, filter, &mut BloomMemory::new())
-        .map(|mut ranged| {
-            let block = ranged.blocks.remove(0);
-            (block.logs, block.level, !ranged.needs_receipts.is_empty())
-        })
-        .map_err(|(_, reason)| reason)
+    sort_into_blocks(
+        vec![header()],
+        answers,
+        filter,
+        Verification::STRICT,
+        &mut BloomMemory::new(),
+    )
+    .map(|mut ranged| {
+        let block = ranged.blocks.remove(0);
+        (block.logs, block.level, !ranged.needs_receipts.is_empty())
+    })
+    .map_err(|(_, reason)| reason)
 }
 
 /// The emitter's transfers, at log indexes 1 to 3.

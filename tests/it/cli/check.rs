@@ -15,10 +15,11 @@ fn chain(id: u64, token: Address, decimals: u8, endpoints: &[(&str, &str, &str)]
          [[chains.local.tokens]]\naddress = \"{token}\"\nsymbol = \"USDC\"\ndecimals = {decimals}\n"
     );
     for (name, http, ws) in endpoints {
-        text += &format!(
+        let endpoint = format!(
             "[[chains.local.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
              request_timeout = \"2s\"\n"
         );
+        text.push_str(&endpoint);
     }
     text
 }
