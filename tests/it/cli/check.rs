@@ -9,18 +9,18 @@ use crate::harness::anvil::Anvil;
 
 /// One chain with anvil's token, and endpoints by name, HTTP and WebSocket URL.
 fn chain(id: u64, token: Address, decimals: u8, endpoints: &[(&str, &str, &str)]) -> String {
-    let mut text = format!(
+    let endpoint = |(name, http, ws): &(&str, &str, &str)| {
+        format!(
+            "[[chains.local.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
+             request_timeout = \"2s\"\n"
+        )
+    };
+    let chain = format!(
         "[chains.local]\nid = {id}\nblock_time = \"1s\"\nconfirmations = 1\ndevelopment = true\n\
          treasury = \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"\n\
          [[chains.local.tokens]]\naddress = \"{token}\"\nsymbol = \"USDC\"\ndecimals = {decimals}\n"
     );
-    for (name, http, ws) in endpoints {
-        text += &format!(
-            "[[chains.local.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
-             request_timeout = \"2s\"\n"
-        );
-    }
-    text
+    chain + &endpoints.iter().map(endpoint).collect::<String>()
 }
 
 async fn check(text: &str) -> Said {

@@ -5,4 +5,5 @@ mod faults;
 mod holdings;
 mod payments;
 mod proxied;
+mod rescan;
 mod world;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::billing::Catalogue;
@@ -36,7 +37,7 @@ pub struct World {
     settings: Chain,
     store: config::StoreSettings,
     tasks: Tasks,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Where the state is kept.
@@ -65,7 +66,7 @@ impl World {
         anvil.mine(10).await;
         let dir = tempfile::tempdir().unwrap();
         let url = match on {
-            On::Sqlite => format!("sqlite://{}", dir.path().join("state.sqlite").display()),
+            On::Sqlite => sqlite(&dir),
             On::Postgres => postgres::database(),
         };
         let store = config::StoreSettings {
@@ -86,7 +87,7 @@ impl World {
             settings,
             store,
             tasks,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -105,6 +106,46 @@ impl World {
 
     pub async fn start(&mut self) {
         (self.engine, self.health, self.tasks) = start(&self.store, &self.settings).await;
+    }
+
+    /// Starts anew with other settings of the chain.
+    pub async fn restart_with(&mut self, adjust: impl FnOnce(&mut Chain)) {
+        self.stop().await;
+        adjust(&mut self.settings);
+        self.start().await;
+    }
+
+    /// Starts anew on an empty database.
+    pub async fn restart_empty(&mut self) {
+        self.stop().await;
+        let dir = tempfile::tempdir().unwrap();
+        self.store.url = sqlite(&dir).into();
+        self.dir = dir;
+        self.start().await;
+    }
+
+    /// What is stored, past the engine.
+    pub async fn open_store(&self) -> Store {
+        Store::open(&self.store).await.unwrap()
+    }
+
+    /// A configuration of the program that is this world's.
+    pub fn configuration(&self) -> String {
+        let Chain {
+            confirmations,
+            treasury,
+            ..
+        } = &self.settings;
+        format!(
+            "chain_files = [\"anvil\"]\n[store]\nurl = \"{}\"\n\
+             [chains.anvil]\nconfirmations = {confirmations}\nstart_block = 0\ntreasury = \"{}\"\n\
+             [[chains.anvil.tokens]]\naddress = \"{}\"\nsymbol = \"USDC\"\ndecimals = 6\ndust = \"0.001\"\n\
+             [[chains.anvil.endpoints]]\nname = \"anvil\"\noperator = \"local\"\nhttp = \"{}\"\n",
+            self.store.url.expose_secret(),
+            treasury.unwrap(),
+            self.usdc,
+            self.anvil.http_url(),
+        )
     }
 
     pub async fn charge(&self, tenant: &str) -> ChargeView {
@@ -250,6 +291,10 @@ impl World {
             .unwrap()
             .to_string()
     }
+}
+
+fn sqlite(dir: &TempDir) -> String {
+    format!("sqlite://{}", dir.path().join("state.sqlite").display())
 }
 
 fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) -> Chain {

@@ -1,7 +1,7 @@
 //! Payments, their observations, and the views for people.
 
 use tollgate::domain::{Amount, Level, MatchRule, Payment, PaymentState};
-use tollgate::store::{self, BalanceRow, StoreError};
+use tollgate::store::{self, BalanceRow, Observation, StoreError};
 
 use super::samples::{
     CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, full_charge, open, payment, payment_of,
@@ -92,6 +92,8 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
     assert_eq!(seeds(above), [2, 3, 5, 6], "in force");
     let above = store::payments_above(&mut conn, CHAIN, 5).await.unwrap();
     assert_eq!(seeds(above), [6]);
+    let between = store::payments_between(&mut conn, CHAIN, 3, 5).await.unwrap();
+    assert_eq!(seeds(between), [1, 2, 3, 5], "orphaned too");
 }
 
 async fn observations_are_marked_and_never_deleted(database: Database) {
@@ -101,7 +103,20 @@ async fn observations_are_marked_and_never_deleted(database: Database) {
         tx.put_observation(&payment(1, number)).await.unwrap();
     }
     let query = "select block_number, canonical from observation order by block_number";
+    let seen = store::observations_between(tx.conn(), CHAIN, 4, 4).await.unwrap();
+    let expected = Observation {
+        key: payment(1, 4).key,
+        block_number: 4,
+        block_hash: payment(1, 4).block.hash,
+        log_index: payment(1, 4).log_index,
+    };
+    assert_eq!(seen, [expected]);
     tx.orphan_observations_above(CHAIN, 3).await.unwrap();
+    let canonical = store::observations_between(tx.conn(), CHAIN, 0, 9).await.unwrap();
+    assert_eq!(
+        canonical.iter().map(|one| one.block_number).collect::<Vec<_>>(),
+        [3]
+    );
     tx.orphan_observations_above(OTHER, 0).await.unwrap();
     // Its block is canonical again.
     tx.put_observation(&payment(1, 5)).await.unwrap();
