@@ -86,6 +86,10 @@ metrics_list! {
     Counter ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL = "tollgate_endpoint_streamed_logs_dropped_total" in Count;
     /// Answers that did not prove what they claimed, by chain and endpoint.
     Counter ENDPOINT_UNPROVEN_TOTAL = "tollgate_endpoint_unproven_total" in Count;
+    /// Times that an endpoint was put aside because of such an answer, by chain and endpoint.
+    Counter ENDPOINT_QUARANTINES_TOTAL = "tollgate_endpoint_quarantines_total" in Count;
+    /// 1 while something is wrong with an endpoint, by chain, endpoint and problem, such as silent or unproven.
+    Gauge ENDPOINT_PROBLEM = "tollgate_endpoint_problem" in Count;
     /// 1 while the WebSocket session is up, else 0, by chain and endpoint.
     Gauge ENDPOINT_CONNECTED = "tollgate_endpoint_connected" in Count;
 

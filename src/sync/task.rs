@@ -213,6 +213,7 @@ impl ChainTask {
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
+                    self.report(self.status.problem);
                     self.reload().await?;
                 }
             }
@@ -355,6 +356,7 @@ impl ChainTask {
         self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
+        self.health.set_endpoints(self.settings.id, self.reader.status());
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {

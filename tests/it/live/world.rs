@@ -325,6 +325,8 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) ->
             request_timeout: Duration::from_secs(5),
         }],
         max_log_range: 1_000,
+        agree: 1,
+        level: None,
     }
 }
 
