@@ -11,8 +11,31 @@ use super::env::{Env, Override, overrides};
 use super::fault::{Faults, join, parse};
 
 const DEFAULTS: &str = include_str!("../../config/tollgate.toml");
+macro_rules! shipped {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../config/chains/", $name, ".toml")),
+        )
+    };
+}
+
 /// The chains that are shipped, usable by name in `chain_files`.
-const SHIPPED: [(&str, &str); 1] = [("anvil", include_str!("../../config/chains/anvil.toml"))];
+pub(super) const SHIPPED: [(&str, &str); 13] = [
+    shipped!("anvil"),
+    shipped!("ethereum"),
+    shipped!("polygon"),
+    shipped!("arbitrum"),
+    shipped!("optimism"),
+    shipped!("base"),
+    shipped!("bsc"),
+    shipped!("sepolia"),
+    shipped!("amoy"),
+    shipped!("arbitrum-sepolia"),
+    shipped!("optimism-sepolia"),
+    shipped!("base-sepolia"),
+    shipped!("bsc-testnet"),
+];
 
 const CHAIN_FILES: &str = "chain_files";
 

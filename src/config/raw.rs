@@ -88,6 +88,7 @@ pub(super) struct Chain {
     pub(super) development: bool,
     pub(super) treasury: Option<String>,
     pub(super) max_log_range: Option<i64>,
+    pub(super) accept: Option<Vec<String>>,
     pub(super) agree: Option<i64>,
     pub(super) level: Option<String>,
     /// Read one by one, so that each may have its own fault.
@@ -112,6 +113,7 @@ pub(super) struct Token {
 pub(super) struct Endpoint {
     pub(super) name: String,
     pub(super) operator: String,
+    pub(super) requires_env: Option<String>,
     pub(super) ws: Option<String>,
     pub(super) ws_file: Option<String>,
     pub(super) http: Option<String>,

@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::Level;
 
 mod annotated;
+mod shipped;
 mod wrong;
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -207,7 +208,7 @@ fn published_names_are_understood_or_warned_about() {
 #[test]
 fn tokens_need_a_treasury() {
     let needed = "chains.anvil.treasury: is required where tokens are accepted; TREASURY_WALLET_ADDRESS names one for \
-                  all chains";
+                  all chains, and accept = [] takes none here";
     assert_eq!(token("").faults(), [needed]);
 }
 

@@ -77,7 +77,8 @@ const WRONG_ENVIRONMENTS: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("TOLLGATE__CHAIN_FILES", "[\"anvill\"]")],
-        "chain_files: anvill is neither shipped (anvil) nor a file such as \"chains/anvill.toml\"",
+        "chain_files: anvill is neither shipped (anvil, ethereum, polygon, arbitrum, optimism, base, bsc, sepolia, amoy, \
+             arbitrum-sepolia, optimism-sepolia, base-sepolia, bsc-testnet) nor a file such as \"chains/anvill.toml\"",
     ),
 ];
 
@@ -290,6 +291,10 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
         "chains.anvil.treasury: must not be the address of a token's contract",
     ),
     ("tokens = 5", "chains.anvil.tokens: must be a list"),
+    (
+        "accept = [\"USDC\", \"USDT\", \"USDC\"]",
+        "chains.anvil.accept[1]: is the symbol of no token of this chain; there are: USDC\nchains.anvil.accept[2]: is named twice",
+    ),
     (
         "endpoints = []",
         "chains.anvil.endpoints: must hold at least one endpoint, as [[…endpoints]] with name, operator and http or ws",

@@ -7,6 +7,6 @@ mod holdings;
 mod lagging;
 mod payments;
 mod proxied;
-mod rescan;
 mod ranges;
+mod rescan;
 mod world;
