@@ -20,11 +20,12 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), Failure> {
     for chain in &config.chains {
         let tokens: Vec<&str> = chain.tokens.iter().map(|token| token.symbol.as_str()).collect();
         println!(
-            "chain {} ({}): {} endpoints, {} confirmations, tokens: {}",
+            "chain {} ({}): {} endpoints, {} to agree, finality {}, tokens: {}",
             chain.name,
             chain.id,
             chain.endpoints.len(),
-            chain.confirmations,
+            chain.agree,
+            chain.finality.names(),
             if tokens.is_empty() {
                 "none".to_owned()
             } else {

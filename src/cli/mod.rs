@@ -1,5 +1,6 @@
 //! The commands: a file each. They read the configuration, call one room, and print for people.
 
+mod chain;
 mod check;
 mod keys;
 mod migrate;
@@ -35,6 +36,9 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Resolve what a chain's task must not decide.
+    #[command(subcommand)]
+    Chain(chain::Chain),
     /// Print the API's description (`OpenAPI` 3.1).
     Openapi,
 }
@@ -47,6 +51,7 @@ impl Cli {
             Command::Run => self.load().and_then(run::run),
             Command::Check => self.load().and_then(|loaded| check::check(&loaded)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
+            Command::Chain(chain) => self.load().and_then(|loaded| chain.execute(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };
         match outcome {

@@ -4,13 +4,16 @@
 //! never stepped over, and a failure leaves everything as it was until the next hint. It decides nothing about money.
 
 mod boot;
+mod confirm;
 mod follow;
 mod history;
+mod lookout;
 mod plan;
 mod streamed;
 mod task;
 mod tokens;
 mod watching;
+mod weigh;
 mod window;
 
 pub use task::{ChainTask, Halt, SyncError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::domain::Finality;
 
 mod annotated;
 mod wrong;
@@ -92,8 +93,8 @@ fn the_shipped_anvil_is_found_by_name() {
         panic!("one chain: {config:?}");
     };
     assert_eq!(
-        (chain.name.as_str(), chain.id.0, chain.confirmations),
-        ("anvil", 31337, 3)
+        (chain.name.as_str(), chain.id.0, &chain.finality),
+        ("anvil", 31337, &Finality::of_confirmations(3))
     );
     assert!(chain.development && chain.tokens.is_empty() && chain.treasury.is_none());
     let endpoint = &chain.endpoints[0];
@@ -118,7 +119,7 @@ fn a_file_lies_over_its_chain_files_and_the_environment_over_both() {
         .env("TOLLGATE__PAYMENTS__TOLERANCE_UNITS", "1")
         .config();
     assert_eq!(config.chains[0].id.0, 7);
-    assert_eq!(config.chains[0].confirmations, 9);
+    assert_eq!(config.chains[0].finality, Finality::of_confirmations(9));
     assert_eq!(config.chains[0].block_time, Duration::from_secs(2));
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:1");
     assert_eq!(config.payments.tolerance_units, "1");

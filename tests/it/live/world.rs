@@ -11,7 +11,7 @@ use tollgate::chain::{Internet, Network};
 use tollgate::clock::Clock;
 use tollgate::config::{self, Chain, Endpoint};
 use tollgate::domain::{
-    Amount, ChainId, Eligibility, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
+    Amount, ChainId, Eligibility, Finality, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
 };
 use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
 use tollgate::health::{Database, Health};
@@ -257,7 +257,9 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) ->
         id: CHAIN,
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_millis(200),
-        confirmations,
+        finality: Finality::of_confirmations(confirmations),
+        max_tag_age: Duration::from_mins(30),
+        agree: 1,
         start_block: Some(0),
         development: true,
         treasury: Some(treasury),
