@@ -42,11 +42,11 @@ impl Chain {
         let Self::Resolve(Resolve { chain, how }) = self;
         let named = loaded.config.chains.iter().find(|known| known.name == *chain);
         let known = named.ok_or_else(|| {
-            let names = loaded.config.chains.iter().map(|known| known.name.as_str());
-            let names: Vec<&str> = names.collect();
+            let others = loaded.config.chains.iter().map(|known| known.name.as_str());
+            let others: Vec<&str> = others.collect();
             Failure(format!(
                 "no chain is called {chain:?}; there are: {}",
-                names.join(", ")
+                others.join(", ")
             ))
         })?;
         let resolution = how.accept_from.map_or(Resolution::Keep, Resolution::AcceptFrom);
@@ -67,10 +67,10 @@ impl Chain {
             }
             match resolution {
                 Resolution::Keep => {
-                    println!("resolved: nothing was undone, and the chain is looked at again")
+                    println!("resolved: nothing was undone, and the chain is looked at again");
                 }
                 Resolution::AcceptFrom(block) => {
-                    println!("resolved: undone from block {block} on, and read anew")
+                    println!("resolved: undone from block {block} on, and read anew");
                 }
             }
             engine.close().await;

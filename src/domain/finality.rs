@@ -165,16 +165,11 @@ impl Heights {
 
     /// Sets how far the tier at a place is settled.
     pub fn settle_at(&mut self, place: usize, settled: Option<Settled>) {
-        match place.checked_sub(1) {
-            Some(upper) => {
-                if let Some(tier) = self.upper.get_mut(upper) {
-                    *tier = settled;
-                }
-            }
-            None => {
-                self.settled = settled.map(|settled| settled.block);
-                self.settled_time_ms = settled.map_or(0, |settled| settled.time_ms);
-            }
+        if place == 0 {
+            self.settled = settled.map(|settled| settled.block);
+            self.settled_time_ms = settled.map_or(0, |settled| settled.time_ms);
+        } else if let Some(tier) = self.upper.get_mut(place - 1) {
+            *tier = settled;
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct ReadBalance {
 pub(super) enum Change {
     Chain {
         chain: ChainId,
-        heights: Option<Heights>,
+        heights: Option<Box<Heights>>,
         balances: Vec<BalanceRow>,
         watches: Vec<Watch>,
     },
@@ -250,23 +250,7 @@ impl Answers {
                 heights,
                 balances,
                 watches,
-            } => {
-                let Some(lock) = self.chains.get(&chain) else {
-                    return;
-                };
-                let mut state = write(lock);
-                for watch in watches {
-                    state.put_watch(watch);
-                }
-                for balance in &balances {
-                    state.put_balance(balance);
-                }
-                if let Some(heights) = heights {
-                    state.heights = heights;
-                    drop(state);
-                    self.unsight(chain, heights.read.map_or(0, |read| read.number));
-                }
-            }
+            } => self.apply_chain(chain, heights.as_deref(), &balances, watches),
             Change::Held {
                 chain,
                 stalled,
@@ -322,6 +306,31 @@ impl Answers {
             Change::GateRemoved(tenant, id) => {
                 write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
             }
+        }
+    }
+
+    /// All under one lock: no reader sees a balance with another block's height.
+    fn apply_chain(
+        &self,
+        chain: ChainId,
+        heights: Option<&Heights>,
+        balances: &[BalanceRow],
+        watches: Vec<Watch>,
+    ) {
+        let Some(lock) = self.chains.get(&chain) else {
+            return;
+        };
+        let mut state = write(lock);
+        for watch in watches {
+            state.put_watch(watch);
+        }
+        for balance in balances {
+            state.put_balance(balance);
+        }
+        if let Some(heights) = heights {
+            state.heights = *heights;
+            drop(state);
+            self.unsight(chain, heights.read.map_or(0, |read| read.number));
         }
     }
 

@@ -390,7 +390,7 @@ impl Step<'_> {
         let (balances, watches) = self.moves.store(work).await?;
         work.publish(Change::Chain {
             chain,
-            heights: Some(self.heights),
+            heights: Some(Box::new(self.heights)),
             balances,
             watches,
         });

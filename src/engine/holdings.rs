@@ -91,9 +91,13 @@ impl Moves {
         if let Some(settled) = settled.filter(|settled| before.is_none_or(|before| before < *settled)) {
             let above = before.unwrap_or_default();
             let stored = store::movements_between(work.tx.conn(), self.chain, above, settled).await?;
-            stored.iter().for_each(|movement| self.apply(movement));
+            for movement in &stored {
+                self.apply(movement);
+            }
         }
-        old.iter().for_each(|movement| self.apply(movement));
+        for movement in &old {
+            self.apply(movement);
+        }
         work.tx.insert_movements(self.chain, &waiting).await?;
         Ok(())
     }

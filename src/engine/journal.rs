@@ -29,10 +29,10 @@ pub(super) fn least(chain: &config::Chain) -> u64 {
 
 /// The first of a step's blocks that is kept; all above it are too. What is kept always ends in the last.
 pub(super) fn first_kept(least: u64, blocks: &[ProvenBlock], now: Millis) -> Option<u64> {
-    let last = blocks.last()?.header.number;
+    let tip = blocks.last()?.header.number;
     let young = |block: &ProvenBlock| block.header.time_ms() > now.saturating_sub(KEPT_MS);
     let is_kept = |block: &&ProvenBlock| {
-        let above = last.saturating_sub(block.header.number);
+        let above = tip.saturating_sub(block.header.number);
         above < least || above < MAX_JOURNAL && young(block)
     };
     let kept = blocks.iter().rev().take_while(is_kept).last();
@@ -40,9 +40,9 @@ pub(super) fn first_kept(least: u64, blocks: &[ProvenBlock], now: Millis) -> Opt
 }
 
 /// The lowest block to keep, given the newest that may go by its age or its finality.
-fn floor(last: u64, least: u64, newest_old: u64) -> u64 {
-    let at_most = last.saturating_sub(least - 1);
-    newest_old.min(at_most).max(last.saturating_sub(MAX_JOURNAL - 1))
+fn floor(tip: u64, least: u64, newest_old: u64) -> u64 {
+    let at_most = tip.saturating_sub(least - 1);
+    newest_old.min(at_most).max(tip.saturating_sub(MAX_JOURNAL - 1))
 }
 
 impl Step<'_> {

@@ -271,7 +271,7 @@ pub(super) fn evidence(
     }
 }
 
-/// Whether a tier would move up by it: else it waits for the next block.
+/// Whether a tier, or what is final, would move up by it: else it waits for the next block.
 pub(super) fn would_settle(finality: &Finality, heights: &Heights, evidence: &Evidence) -> bool {
     let Some(read) = heights.read else {
         return false;
@@ -292,11 +292,16 @@ pub(super) fn would_settle(finality: &Finality, heights: &Heights, evidence: &Ev
             Agreement::UpTo(block) => Some(block.number),
         },
     };
+    let last = facts
+        .finalized
+        .zip(facts.agreed)
+        .map(|(finalized, agreed)| finalized.min(agreed));
     let mut tiers = finality.tiers().iter().enumerate();
-    tiers.any(|(place, tier)| {
-        let settled = heights.settled_at(place).map(|settled| settled.block.number);
-        tier.covers(&facts) > settled
-    })
+    last > heights.finalized.map(number)
+        || tiers.any(|(place, tier)| {
+            let settled = heights.settled_at(place).map(|settled| settled.block.number);
+            tier.covers(&facts) > settled
+        })
 }
 
 #[cfg(test)]

@@ -89,9 +89,10 @@ impl ChainTask {
     async fn mark_stalled(&mut self) -> Result<(), SyncError> {
         let reason = confirm::stalled(&self.settings.finality, &self.tags, self.clocked());
         if reason.is_some() != self.stalled.is_some() {
-            match &reason {
-                Some(reason) => tracing::error!(chain = %self.settings.name, %reason, "finality stalls"),
-                None => tracing::info!(chain = %self.settings.name, "finality moves again"),
+            if let Some(reason) = &reason {
+                tracing::error!(chain = %self.settings.name, %reason, "finality stalls");
+            } else {
+                tracing::info!(chain = %self.settings.name, "finality moves again");
             }
             let (chain, fence) = (self.settings.id, self.fence);
             let mark = MarkStalled {
@@ -221,7 +222,7 @@ impl ChainTask {
                 Ok(None) => break,
                 Ok(Some(_)) => {}
                 Err(error) => {
-                    tracing::warn!(chain = %self.settings.name, %error, "the quarantine cannot be looked up")
+                    tracing::warn!(chain = %self.settings.name, %error, "the quarantine cannot be looked up");
                 }
             }
         }

@@ -99,7 +99,7 @@ impl Answer {
     }
 }
 
-fn config(folder: &std::path::Path) -> Config {
+fn anvil() -> config::Chain {
     let endpoint = config::Endpoint {
         name: "local".to_owned(),
         operator: "us".to_owned(),
@@ -116,7 +116,7 @@ fn config(folder: &std::path::Path) -> Config {
         decimals: 6,
         dust: Amount::from(10_000),
     };
-    let anvil = config::Chain {
+    config::Chain {
         name: "anvil".to_owned(),
         id: ANVIL,
         block_time: Duration::from_secs(1),
@@ -130,7 +130,10 @@ fn config(folder: &std::path::Path) -> Config {
         tokens: vec![token],
         endpoints: vec![endpoint],
         max_log_range: 100,
-    };
+    }
+}
+
+fn config(folder: &std::path::Path) -> Config {
     Config {
         server: config::Server {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -169,7 +172,7 @@ fn config(folder: &std::path::Path) -> Config {
             tolerance: Duration::from_mins(5),
         },
         webhooks: Vec::new(),
-        chains: vec![anvil],
+        chains: vec![anvil()],
     }
 }
 

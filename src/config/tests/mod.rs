@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::domain::Finality;
+use crate::domain::{Finality, Tag};
 
 mod annotated;
 mod wrong;
@@ -106,6 +106,32 @@ fn the_shipped_anvil_is_found_by_name() {
         endpoint.http.as_ref().unwrap().expose_secret(),
         "http://127.0.0.1:8545"
     );
+}
+
+#[test]
+fn tiers_replace_the_confirmations_of_a_shipped_chain_and_two_operators_must_agree() {
+    let endpoint = |name: &str| {
+        format!(
+            "[[chains.anvil.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"http://{name}\"\n"
+        )
+    };
+    let tiers = "[[chains.anvil.finality]]\nname = \"low\"\nup_to = 100\ntag = \"safe\"\nor_confirmations = 50\n\
+                 [[chains.anvil.finality]]\nname = \"high\"\nconfirmations = 128\ntag = \"finalized\"\nmin_age = \"1m\"\n";
+    let config = anvil(&format!("{tiers}{}{}", endpoint("a"), endpoint("b"))).config();
+    let chain = &config.chains[0];
+    assert_eq!((chain.agree, chain.max_tag_age), (2, Duration::from_mins(30)));
+    let [low, high] = chain.finality.tiers() else {
+        panic!("{:?}", chain.finality);
+    };
+    assert_eq!((low.up_to.as_deref(), low.confirmations), (Some("100"), 1));
+    assert_eq!((low.tag, low.or_confirmations), (Some(Tag::Safe), Some(50)));
+    assert_eq!((high.confirmations, high.tag), (128, Some(Tag::Finalized)));
+    assert_eq!(
+        (high.up_to.as_deref(), high.min_age),
+        (None, Duration::from_mins(1))
+    );
+    let alone = anvil("agree = 1").config();
+    assert_eq!(alone.chains[0].agree, 1);
 }
 
 #[test]

@@ -30,7 +30,9 @@ fn a_tag_counts_only_where_its_block_is_ours_and_young() {
     let window = window();
     let standing = |heard: &[TagHeard], now| {
         let mut watch = TagWatch::default();
-        heard.iter().for_each(|heard| watch.hear(*heard));
+        for heard in heard {
+            watch.hear(*heard);
+        }
         watch.standing(&window, now, MAX_AGE)
     };
     assert_eq!(standing(&[], NOW), Ok(None));

@@ -131,7 +131,7 @@ async fn a_tag_counts_only_with_our_hash_and_many_blocks_may_stand_in_for_it(dat
 
 async fn a_block_counts_once_it_is_old_enough(database: Database) {
     let aged = Tier {
-        min_age: Duration::from_secs(60),
+        min_age: Duration::from_mins(1),
         ..tier("low", None, 1)
     };
     let mut world = World::open_with(database, with_tiers(vec![aged])).await;

@@ -24,7 +24,7 @@ struct Paid {
     asked: Asked,
     tenant: String,
     transaction: Tx,
-    was_paid: bool,
+    counted_once: bool,
 }
 
 struct Play {
@@ -96,7 +96,7 @@ impl Play {
             transaction: tx(seed, vec![payment(asked.due), minted]),
             asked,
             tenant,
-            was_paid: false,
+            counted_once: false,
         });
         self.paid.len() - 1
     }
@@ -288,14 +288,14 @@ impl Play {
                 Some(_) => "final",
             };
             let counts = matches!(payment, "confirmed" | "final");
-            paid.was_paid |= counts;
-            let charge = match (payment, counts, paid.was_paid) {
+            paid.counted_once |= counts;
+            let charge = match (payment, counts, paid.counted_once) {
                 (_, true, _) => "paid",
                 (_, false, true) => "reversed",
                 ("confirming", ..) => "confirming",
                 _ => "open",
             };
-            let (asked, tenant, was_paid) = (paid.asked.clone(), paid.tenant.clone(), counts);
+            let (asked, tenant) = (paid.asked.clone(), paid.tenant.clone());
             assert_eq!(
                 stored.get(asked.id.as_str()).map(String::as_str),
                 Some(payment),
@@ -315,7 +315,7 @@ impl Play {
                 totals.map(|total| total.to_string()),
                 "{context}: {tenant}"
             );
-            let plan = if was_paid { "pro" } else { "free" };
+            let plan = if counts { "pro" } else { "free" };
             assert_eq!(self.world.plan(&tenant), plan, "{context}: {tenant}");
         }
         self.world

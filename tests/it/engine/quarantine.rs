@@ -128,10 +128,7 @@ async fn who_accepts_a_reorg_undoes_exactly_what_it_held(database: Database) {
     );
     let heights = world.engine.chain(CHAIN).unwrap().heights;
     assert_eq!(heights.read.map(|read| read.number), Some(3));
-    assert_eq!(
-        (heights.settled, heights.finalized),
-        (heights.read, heights.read)
-    );
+    assert_eq!((heights.settled, heights.finalized), (heights.read, heights.read));
     assert_eq!(
         balance(&world.engine, MEMBERS, PAYER),
         Reading::Unknown,

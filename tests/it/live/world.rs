@@ -33,7 +33,7 @@ pub struct World {
     pub treasury: Address,
     pub engine: Engine,
     pub health: Health,
-    settings: Chain,
+    pub settings: Chain,
     store: config::StoreSettings,
     tasks: Tasks,
     _dir: TempDir,
@@ -49,7 +49,15 @@ pub enum On {
 impl World {
     /// Mines only on request, so that a test decides what each block holds.
     pub async fn new(on: On, confirmations: u64) -> Self {
-        let anvil = Anvil::start().await;
+        Self::with(on, &[], |chain| {
+            chain.finality = Finality::of_confirmations(confirmations);
+        })
+        .await
+    }
+
+    /// The same with arguments of anvil's, and with other settings of the chain.
+    pub async fn with(on: On, arguments: &[&str], change: impl FnOnce(&mut Chain)) -> Self {
+        let anvil = Anvil::start_with(arguments).await;
         let usdc = anvil.deploy("TestUSDC").await;
         let accounts = anvil.accounts().await;
         let (owner, payer, treasury) = (accounts[0], accounts[1], accounts[9]);
@@ -68,7 +76,8 @@ impl World {
             url: url.into(),
             max_connections: 4,
         };
-        let settings = chain(&anvil, usdc, treasury, confirmations);
+        let mut settings = chain(&anvil, usdc, treasury);
+        change(&mut settings);
         let (engine, health, tasks) = start(&store, &settings).await;
         Self {
             anvil,
@@ -221,17 +230,33 @@ impl World {
         }
     }
 
-    fn reasons(&self) -> Vec<String> {
+    /// Why it is not ready: each check with its words.
+    pub fn reasons(&self) -> Vec<String> {
         let now = self.engine.clock().now_ms();
         let database = Database::Answers {
             oldest_owed_at_ms: None,
         };
-        self.health
-            .readiness(now, database)
-            .reasons
-            .into_iter()
-            .map(|reason| reason.detail)
+        let reasons = self.health.readiness(now, database).reasons.into_iter();
+        reasons
+            .map(|reason| format!("{}: {}", reason.check, reason.detail))
             .collect()
+    }
+
+    /// Waits until readiness names a check, or no longer does.
+    pub async fn wait_reason(&self, check: &str, named: bool) {
+        let is_named = || self.reasons().iter().any(|reason| reason.starts_with(check));
+        let what = format!("{check} to be {named}");
+        self.wait_until(&what, || is_named() == named).await;
+    }
+
+    /// Another engine over the same store, as a command of an operator has.
+    pub async fn another_engine(&self) -> Engine {
+        let settings = self.engine.settings().clone();
+        let store = Store::open(&self.store).await.unwrap();
+        let catalogue = Catalogue::shipped(&[]).unwrap();
+        Engine::open(store, settings, catalogue, Clock::system())
+            .await
+            .unwrap()
     }
 
     pub fn plan(&self, tenant: &str) -> String {
@@ -244,7 +269,7 @@ impl World {
     }
 }
 
-fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) -> Chain {
+fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
     let token = Token {
         chain: CHAIN,
         address: usdc,
@@ -257,7 +282,7 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) ->
         id: CHAIN,
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_millis(200),
-        finality: Finality::of_confirmations(confirmations),
+        finality: Finality::of_confirmations(1),
         max_tag_age: Duration::from_mins(30),
         agree: 1,
         start_block: Some(0),
