@@ -31,6 +31,35 @@ pub struct ChainHealth {
     pub problem: Option<&'static str>,
 }
 
+/// What is known of one RPC endpoint of a chain. Never a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Who runs it.
+    pub operator: Arc<str>,
+    /// Whether its WebSocket session is up.
+    pub connected: bool,
+    /// The height that it told last; none before the first.
+    pub head: Option<u64>,
+    /// How long one header takes, on the average of the latest.
+    pub latency: Option<Duration>,
+    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`,
+    /// `not_json_rpc`, `silent` or `unreachable`.
+    pub problem: Option<&'static str>,
+}
+
+/// An endpoint that cannot be relied on. Its chain may be read by others all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadEndpoint {
+    /// The chain's name.
+    pub chain: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// As [`EndpointStatus::problem`].
+    pub problem: &'static str,
+}
+
 /// What the database said when it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
@@ -75,6 +104,8 @@ pub struct Readiness {
     pub reasons: Vec<Reason>,
     /// What is as configured, and should be known.
     pub notes: Vec<Reason>,
+    /// The endpoints that have a problem; by themselves they make nothing not ready.
+    pub endpoints: Vec<BadEndpoint>,
 }
 
 /// What is known of the health of this process. Cheap to clone; all clones are one.
@@ -88,6 +119,7 @@ struct Watched {
     behind_max: u64,
     health: ChainHealth,
     concerns: Vec<Concern>,
+    endpoints: Vec<EndpointStatus>,
 }
 
 /// How old the newest header of a chain may be.
@@ -109,6 +141,7 @@ impl Health {
             behind_max: u64::try_from(behind_max).unwrap_or(u64::MAX),
             health: ChainHealth::default(),
             concerns: Vec::new(),
+            endpoints: Vec::new(),
         };
         self.chains().entry(chain).or_insert(watched);
     }
@@ -125,6 +158,22 @@ impl Health {
         if let Some(watched) = self.chains().get_mut(&chain) {
             watched.concerns = concerns;
         }
+    }
+
+    /// Sets what is known of a chain's endpoints; as [`Health::set_chain`].
+    pub fn set_endpoints(&self, chain: ChainId, endpoints: Vec<EndpointStatus>) {
+        if let Some(watched) = self.chains().get_mut(&chain) {
+            watched.endpoints = endpoints;
+        }
+    }
+
+    /// What is known of a chain's endpoints, in the configured order; empty before its task said so.
+    #[must_use]
+    pub fn endpoints(&self, chain: ChainId) -> Vec<EndpointStatus> {
+        let chains = self.chains();
+        chains
+            .get(&chain)
+            .map_or_else(Vec::new, |watched| watched.endpoints.clone())
     }
 
     /// What is known of a chain.
@@ -144,8 +193,9 @@ impl Health {
     /// What is out of bounds at `now`.
     #[must_use]
     pub fn readiness(&self, now: Millis, database: Database) -> Readiness {
+        let chains = self.chains();
         let (mut reasons, mut notes) = (Vec::new(), Vec::new());
-        for watched in self.chains().values() {
+        for watched in chains.values() {
             reasons.extend(watched.reason(now));
             for concern in &watched.concerns {
                 let list = if concern.is_note { &mut notes } else { &mut reasons };
@@ -161,6 +211,7 @@ impl Health {
             ready: reasons.is_empty(),
             reasons,
             notes,
+            endpoints: chains.values().flat_map(Watched::bad_endpoints).collect(),
         }
     }
 
@@ -171,6 +222,16 @@ impl Health {
 }
 
 impl Watched {
+    fn bad_endpoints(&self) -> impl Iterator<Item = BadEndpoint> {
+        self.endpoints.iter().filter_map(|endpoint| {
+            Some(BadEndpoint {
+                chain: self.name.clone(),
+                endpoint: endpoint.name.to_string(),
+                problem: endpoint.problem?,
+            })
+        })
+    }
+
     fn reason(&self, now: Millis) -> Option<Reason> {
         let because = |check, detail| {
             Some(Reason {

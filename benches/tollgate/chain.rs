@@ -48,7 +48,6 @@ impl Place {
             poll_interval: Duration::from_secs(1),
             finality: Finality::of_confirmations(1),
             max_tag_age: Duration::from_mins(30),
-            agree: 1,
             start_block,
             development: true,
             treasury,
@@ -63,6 +62,8 @@ impl Place {
                 request_timeout: Duration::from_secs(10),
             }],
             max_log_range: 2_000,
+            agree: 1,
+            level: None,
         }
     }
 

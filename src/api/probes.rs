@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{App, Shared};
 use crate::domain::Millis;
 use crate::engine::rfc3339;
-use crate::health::{Database, Readiness, Reason};
+use crate::health::{BadEndpoint, Database, Readiness, Reason};
 
 /// The longest that the database may take to answer a probe.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,9 +56,28 @@ pub(super) struct ReadyView {
     /// What is out of bounds.
     #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
+    /// The endpoints that have a problem. A chain that others read is ready all the same.
+    #[schema(value_type = Vec<BadEndpointView>)]
+    endpoints: Vec<BadEndpoint>,
     /// What is as configured, and should be known.
     #[schema(value_type = Vec<ReasonView>)]
     notes: Vec<Reason>,
+}
+
+/// An endpoint that cannot be relied on.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the schema of health::BadEndpoint, which is below every schema"
+)]
+struct BadEndpointView {
+    /// The chain's name.
+    chain: String,
+    /// The endpoint's name.
+    endpoint: String,
+    /// `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`, `not_json_rpc`, `silent` or
+    /// `unreachable`.
+    problem: String,
 }
 
 /// One thing that is out of bounds.
@@ -88,6 +107,9 @@ pub(super) struct HealthView {
     /// What is out of bounds.
     #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
+    /// The endpoints that have a problem.
+    #[schema(value_type = Vec<BadEndpointView>)]
+    endpoints: Vec<BadEndpoint>,
     /// Every configured chain.
     chains: Vec<ChainHealthView>,
     /// The version that runs.
@@ -150,6 +172,7 @@ pub(super) async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Ready
         status: if readiness.ready { "ready" } else { "not_ready" },
         reasons: readiness.reasons.clone(),
         notes: readiness.notes.clone(),
+        endpoints: readiness.endpoints.clone(),
     };
     (status(&readiness), Json(view))
 }
@@ -172,6 +195,7 @@ pub(super) async fn healthz(State(app): State<Shared>) -> (StatusCode, Json<Heal
         alive: true,
         ready: readiness.ready,
         reasons: readiness.reasons,
+        endpoints: readiness.endpoints,
         chains: chains(&app, now),
         version: env!("CARGO_PKG_VERSION"),
         as_of: rfc3339(now),

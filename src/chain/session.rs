@@ -157,11 +157,12 @@ impl Keeper {
                 Ok(socket) => self.live(socket, &mut backoff).await,
                 Err(lost) => lost,
             };
+            self.identity.recheck.store(true, Ordering::Relaxed);
             if self.connected.send_replace(false) {
                 self.mailbox.disconnected(self.slot);
             }
             self.identity.show_connected(false);
-            self.identity.count_reconnect(lost.reason());
+            self.identity.count_disconnect(lost.reason(), lost.problem());
             let delay = backoff.next_delay();
             tracing::warn!(
                 chain = %self.identity.chain, endpoint = %self.identity.endpoint,
@@ -176,6 +177,7 @@ impl Keeper {
         tokio::pin!(dialling);
         loop {
             tokio::select! {
+                biased;
                 dialled = &mut dialling => {
                     return match dialled {
                         Ok(Ok(socket)) => Ok(socket),
@@ -204,6 +206,8 @@ impl Keeper {
             self.pace,
             sink,
         );
+        let mut genesis = self.identity.genesis.clone();
+        genesis.mark_unchanged();
         let filter = self.filter.borrow_and_update().clone();
         if let Err(lost) = connection.introduce(filter).await {
             return lost;
@@ -211,21 +215,24 @@ impl Keeper {
         let mut ticks = interval(self.pace.ping.min(self.pace.behind) / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // In a fixed order, so that a simulation repeats itself; what may come in any number comes last.
             let step = tokio::select! {
-                message = source.next() => {
-                    let received_at = Instant::now();
-                    connection.on_message(message, received_at).await
-                }
-                Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,
-                Ok(()) = self.filter.changed(), if connection.is_ready() => {
-                    let filter = self.filter.borrow_and_update().clone();
-                    connection.subscribe_logs(&filter).await
-                }
+                biased;
+                _ = ticks.tick() => connection.on_tick().await,
                 Ok(()) = self.suspected.changed() => {
                     let sent = *self.suspected.borrow_and_update();
                     connection.on_suspicion(sent)
                 }
-                _ = ticks.tick() => connection.on_tick().await,
+                Ok(()) = genesis.changed(), if connection.is_ready() => connection.check_genesis().await.map(|_| ()),
+                Ok(()) = self.filter.changed(), if connection.is_ready() => {
+                    let filter = self.filter.borrow_and_update().clone();
+                    connection.subscribe_logs(&filter).await
+                }
+                Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,
+                message = source.next() => {
+                    let received_at = Instant::now();
+                    connection.on_message(message, received_at).await
+                }
             };
             if let Err(lost) = step {
                 return lost;

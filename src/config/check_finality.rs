@@ -1,12 +1,10 @@
 //! The check of when a chain's blocks count: tiers by amount, tags and operators.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::Value;
 
 use super::check_chain::{MAX_DECIMALS, number};
-use super::checked::Endpoint;
 use super::fault::{Faults, join, read};
 use super::{raw, value};
 use crate::domain::{Amount, Finality, MAX_TIERS, Tag, Tier, Token};
@@ -139,31 +137,4 @@ pub(super) fn max_tag_age(path: &str, raw: &raw::Chain, faults: &mut Faults) -> 
     let allowed = Duration::from_secs(1)..=Duration::from_hours(24);
     let text = raw.max_tag_age.as_deref().unwrap_or(MAX_TAG_AGE);
     faults.take(&join(path, "max_tag_age"), value::duration(text, &allowed))
-}
-
-/// Two where there are two operators, unless it is said.
-pub(super) fn agree(
-    path: &str,
-    raw: &raw::Chain,
-    endpoints: &[Endpoint],
-    faults: &mut Faults,
-) -> Option<usize> {
-    let operators: BTreeSet<&str> = endpoints
-        .iter()
-        .map(|endpoint| endpoint.operator.as_str())
-        .collect();
-    let Some(written) = raw.agree else {
-        return Some(operators.len().clamp(1, 2));
-    };
-    let path = join(path, "agree");
-    let agree: usize = number(&path, written, 1..=64, faults)?;
-    if agree > operators.len() && !endpoints.is_empty() {
-        let problem = format!(
-            "is more than the {} different operators of its endpoints",
-            operators.len()
-        );
-        faults.add(path, problem);
-        return None;
-    }
-    Some(agree)
 }

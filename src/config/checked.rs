@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use secrecy::SecretString;
 
-use crate::domain::{Amount, ChainId, Finality, Token};
+use crate::domain::{Amount, ChainId, Finality, Level, Token};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -139,8 +139,6 @@ pub struct Chain {
     pub finality: Finality,
     /// A tag whose block is older than this is not believed to be alive.
     pub max_tag_age: Duration,
-    /// Distinct operators that must report a block before it counts; 1 asks nobody but who is read from.
-    pub agree: usize,
     /// The first block that is read; `None` starts a little below the head of the first start.
     pub start_block: Option<u64>,
     /// A development chain: may be wiped when it was restarted.
@@ -153,6 +151,10 @@ pub struct Chain {
     pub endpoints: Vec<Endpoint>,
     /// The widest range of one `eth_getLogs`.
     pub max_log_range: u64,
+    /// How many distinct operators must say the same of a block before it can settle; 1 where it is off.
+    pub agree: usize,
+    /// How completeness is shown; `None` finds out at start.
+    pub level: Option<Level>,
 }
 
 /// One RPC provider's pair of URLs. The URLs may hold keys: never logged, returned, or put in a metric label.

@@ -86,12 +86,13 @@ pub(super) struct Chain {
     /// As `tokens`.
     pub(super) finality: Option<Vec<toml::Value>>,
     pub(super) max_tag_age: Option<String>,
-    pub(super) agree: Option<i64>,
     pub(super) start_block: Option<i64>,
     #[serde(default)]
     pub(super) development: bool,
     pub(super) treasury: Option<String>,
     pub(super) max_log_range: Option<i64>,
+    pub(super) agree: Option<i64>,
+    pub(super) level: Option<String>,
     /// Read one by one, so that each may have its own fault.
     #[serde(default)]
     pub(super) tokens: Vec<toml::Value>,

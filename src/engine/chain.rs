@@ -172,20 +172,10 @@ impl Command for Advance {
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
-        let mut step = Step {
-            chain: settings,
-            heights: Heights {
-                head: self.head,
-                ..row.heights
-            },
-            evidence: self.evidence,
-            first_kept: journal::first_kept(journal::least(settings), &self.blocks, work.now),
-            is_stalled: row.stalled.is_some() || row.quarantined.is_some(),
-            is_quarantined: row.quarantined.is_some(),
-            confirmed: false,
-            touched: BTreeSet::new(),
-            moves: Moves::load(work, self.chain),
-        };
+        let mut step = Step::begin(work, settings, &row);
+        step.heights.head = self.head;
+        step.evidence = self.evidence;
+        step.first_kept = journal::first_kept(journal::least(settings), &self.blocks, work.now);
         if let Some(ancestor) = self.rollback_to {
             step.roll_back(work, ancestor).await?;
         }
@@ -196,7 +186,9 @@ impl Command for Advance {
         }
         step.settle(work, &self.blocks).await?;
         step.prune(work, below, &self.blocks).await?;
-        step.finalize(work, &row.heights).await?;
+        if step.confirmed || step.heights.finalized != row.heights.finalized {
+            step.finalize(work).await?;
+        }
         step.finish(work).await
     }
 }
@@ -235,7 +227,21 @@ pub(super) struct Step<'c> {
     pub(super) moves: Moves,
 }
 
-impl Step<'_> {
+impl<'c> Step<'c> {
+    pub(super) fn begin(work: &Work<'_>, chain: &'c config::Chain, row: &ChainRow) -> Self {
+        Self {
+            chain,
+            heights: row.heights,
+            evidence: Evidence::default(),
+            first_kept: None,
+            is_stalled: row.stalled.is_some() || row.quarantined.is_some(),
+            is_quarantined: row.quarantined.is_some(),
+            confirmed: false,
+            touched: BTreeSet::new(),
+            moves: Moves::load(work, chain.id),
+        }
+    }
+
     /// Takes back everything above `ancestor`.
     async fn roll_back(&mut self, work: &mut Work<'_>, ancestor: BlockRef) -> Result<(), EngineError> {
         let chain = self.chain.id;
@@ -317,10 +323,16 @@ impl Step<'_> {
         Ok(())
     }
 
-    async fn read_payments(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
+    /// Stores the payments of one block, none of which may be in force already. Returns how many there are.
+    pub(super) async fn read_payments(
+        &mut self,
+        work: &mut Work<'_>,
+        block: &ProvenBlock,
+    ) -> Result<usize, EngineError> {
         let Some(money) = money(self.chain) else {
-            return Ok(());
+            return Ok(0);
         };
+        let mut read = 0;
         for log in &block.logs {
             let Some(transfer) = ledger::transfer(log) else {
                 continue;
@@ -368,6 +380,7 @@ impl Step<'_> {
                 }) => Some(kept),
                 _ => settle::allocate(work, &payment).await?,
             };
+            read += 1;
             work.tx.put_payment(&payment).await?;
             work.tx.put_observation(&payment).await?;
             work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
@@ -380,7 +393,12 @@ impl Step<'_> {
                     .await?;
             }
         }
-        Ok(())
+        Ok(read)
+    }
+
+    /// Folds the charges that were touched, without a step of the chain.
+    pub(super) async fn settle_touched(self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        settle::settle_charges(work, &self.touched, self.heights.absent_ms).await
     }
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {

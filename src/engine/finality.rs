@@ -8,8 +8,7 @@ use super::EngineError;
 use super::chain::{Step, evidence, subject};
 use super::work::Work;
 use crate::domain::{
-    Agreement, BlockRef, Evidence, Facts, Finalized, Heights, Payment, PaymentState, ProvenBlock, Settled,
-    Tier,
+    Agreement, BlockRef, Evidence, Facts, Finalized, Payment, PaymentState, ProvenBlock, Settled, Tier,
 };
 use crate::metrics;
 use crate::store;
@@ -45,7 +44,13 @@ impl Step<'_> {
         if !self.is_stalled {
             self.heights.absent_ms = self.heights.settled_time_ms;
         }
-        self.confirm(work, &before).await?;
+        let places = 0..self.chain.finality.tiers().len();
+        if places
+            .into_iter()
+            .any(|place| self.heights.settled_at(place) != before.settled_at(place))
+        {
+            self.confirm(work).await?;
+        }
         let number = |settled: Option<BlockRef>| settled.map(|block| block.number);
         self.moves
             .settle(work, number(before.settled), number(self.heights.settled))
@@ -168,15 +173,12 @@ impl Step<'_> {
         Ok(Known(of_step.chain(kept).collect()))
     }
 
-    /// Payments whose own tier covers them now count.
-    async fn confirm(&mut self, work: &mut Work<'_>, before: &Heights) -> Result<(), EngineError> {
-        let places = 0..self.chain.finality.tiers().len();
-        let moved = |place: &usize| self.heights.settled_at(*place) != before.settled_at(*place);
-        let height = |place: usize| self.heights.settled_at(place).map(|settled| settled.block.number);
-        if !places.clone().any(|place| moved(&place)) {
-            return Ok(());
-        }
-        let Some(highest) = places.filter_map(height).max() else {
+    /// Payments whose own tier covers them count.
+    pub(super) async fn confirm(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let settled = self.heights;
+        let height = |place: usize| settled.settled_at(place).map(|settled| settled.block.number);
+        let highest = (0..self.chain.finality.tiers().len()).filter_map(height).max();
+        let Some(highest) = highest.filter(|_| !self.is_quarantined) else {
             return Ok(());
         };
         let chain = self.chain.id;
@@ -203,17 +205,10 @@ impl Step<'_> {
     }
 
     /// Payments that count, and that can no longer be undone, are final.
-    pub(super) async fn finalize(
-        &mut self,
-        work: &mut Work<'_>,
-        before: &Heights,
-    ) -> Result<(), EngineError> {
+    pub(super) async fn finalize(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
         let Some(finalized) = self.heights.finalized else {
             return Ok(());
         };
-        if !self.confirmed && before.finalized == self.heights.finalized {
-            return Ok(());
-        }
         let chain = self.chain.id;
         let counting =
             store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirmed, finalized.number).await?;

@@ -9,6 +9,9 @@ mod follow;
 mod history;
 mod lookout;
 mod plan;
+mod progress;
+mod ranges;
+mod rescan;
 mod streamed;
 mod task;
 mod tokens;
@@ -16,4 +19,6 @@ mod watching;
 mod weigh;
 mod window;
 
+pub use rescan::{Difference, Money, Place, Report, Request, RescanError, rescan};
 pub use task::{ChainTask, Halt, SyncError};
+pub use tokens::TokenContract;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::{Council, Tags};
 use super::history::History;
 use super::lookout::{Heard, Lookout};
+use super::progress::Progress;
 use super::streamed::Streamed;
 use super::watching;
 use super::window::Window;
@@ -135,6 +136,7 @@ pub struct ChainTask {
     pub(super) stalled: Option<String>,
     /// The highest block that was read, for who listens beside the blocks.
     pub(super) tip: watch::Sender<Option<BlockRef>>,
+    pub(super) progress: Arc<Progress>,
     lower_polls: u32,
     connected: bool,
 }
@@ -165,6 +167,7 @@ impl ChainTask {
             council: Council::new(settings.agree),
             stalled: None,
             tip: watch::Sender::new(None),
+            progress: Arc::new(Progress::new(&settings.name)),
             lower_polls: 0,
             connected: false,
             settings,
@@ -266,6 +269,7 @@ impl ChainTask {
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
+                    self.report(self.status.problem);
                     self.reload().await?;
                 }
             }
@@ -405,8 +409,10 @@ impl ChainTask {
             .read
             .map_or(self.start_number, |read| read.number + 1);
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
+        self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
+        self.health.set_endpoints(self.settings.id, self.reader.status());
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {

@@ -25,7 +25,7 @@ async fn it_is_ready_once_its_chains_are_read_and_says_why_not() {
     api.read_blocks().await;
     assert_eq!(
         api.get("/readyz").await.ok(),
-        &json!({"status": "ready", "reasons": [], "notes": []})
+        &json!({"status": "ready", "reasons": [], "notes": [], "endpoints": []})
     );
     let health = api.get("/healthz").await;
     assert_eq!(
@@ -80,9 +80,58 @@ async fn operators_see_every_chain_and_no_url() {
     let chain = &chains.ok()["chains"][0];
     assert_eq!((&chain["behind"], &chain["head"]), (&json!(31), &json!(3)));
     assert_eq!(chain["read"], json!({"number": 3, "hash": hash(3).to_string()}));
-    assert_eq!(chain["endpoints"], json!([{"name": "local", "operator": "us"}]));
+    let unknown = json!({
+        "name": "local", "operator": "us", "connected": false, "head": null, "latencyMs": null, "problem": null,
+    });
+    assert_eq!(chain["endpoints"], json!([unknown]));
     assert_eq!(chain["tokens"][0]["symbol"], "USDC");
     assert_eq!(chain["lastHeaderAt"], "2025-10-09T08:53:20.000Z");
+}
+
+#[tokio::test]
+async fn a_bad_endpoint_is_named_and_alone_makes_nothing_not_ready() {
+    let api = Api::open().await;
+    api.read_blocks().await;
+    let bad = EndpointStatus {
+        name: "local".into(),
+        operator: "us".into(),
+        connected: true,
+        head: Some(7),
+        latency: Some(Duration::from_millis(42)),
+        problem: Some("wrong_genesis"),
+    };
+    api.health.set_endpoints(ANVIL, vec![bad]);
+    let named = json!([{"chain": "anvil", "endpoint": "local", "problem": "wrong_genesis"}]);
+    assert_eq!(api.get("/readyz").await.ok()["endpoints"], named);
+    assert_eq!(api.get("/healthz").await.ok()["endpoints"], named);
+    let chains = api.get("/api/admin/chains").await;
+    let shown = json!({
+        "name": "local", "operator": "us", "connected": true, "head": 7, "latencyMs": 42, "problem": "wrong_genesis",
+    });
+    assert_eq!(chains.ok()["chains"][0]["endpoints"], json!([shown]));
+}
+
+#[tokio::test]
+async fn operators_see_which_blocks_are_covered() {
+    let mut api = Api::open().await;
+    let path = "/api/admin/chains/31337/coverage";
+    let unread = api.get(path).await;
+    assert_eq!(unread.ok()["payments"], json!({"ranges": [], "remaining": 0}));
+    api.read_blocks().await;
+    let read = api.get("/api/admin/chains/eip155:31337/coverage").await;
+    assert_eq!(
+        (&read.ok()["settled"], &read.body["head"]),
+        (&json!(3), &json!(3))
+    );
+    let expected = json!({"ranges": [{"from": 1, "to": 3, "level": "receipts"}], "remaining": 0});
+    assert_eq!(read.body["payments"], expected);
+    assert_eq!(read.body["contracts"], json!([]));
+    for unknown in ["1", "mainnet"] {
+        let answer = api.get(&format!("/api/admin/chains/{unknown}/coverage")).await;
+        answer.refused(404, "CHAIN_NOT_FOUND");
+    }
+    api.key = api.new_key(&[Scope::Check]).await;
+    api.get(path).await.refused(403, "SCOPE_MISSING");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::domain::{
     Token,
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
-use crate::health::{ChainHealth, Health};
+use crate::health::{ChainHealth, EndpointStatus, Health};
 use crate::store::Store;
 
 /// 2025-10-09T08:53:20Z.
@@ -123,13 +123,14 @@ fn anvil() -> config::Chain {
         poll_interval: Duration::from_secs(1),
         finality: Finality::of_confirmations(1),
         max_tag_age: Duration::from_mins(30),
-        agree: 1,
         start_block: Some(1),
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
         endpoints: vec![endpoint],
         max_log_range: 100,
+        agree: 1,
+        level: None,
     }
 }
 

@@ -293,10 +293,6 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
         "chains.anvil.max_tag_age: must be between 1s and 1d",
     ),
     (
-        "agree = 2",
-        "chains.anvil.agree: is more than the 1 different operators of its endpoints",
-    ),
-    (
         "confirmations = 0",
         "chains.anvil.confirmations: must be between 1 and 10000",
     ),
@@ -309,6 +305,15 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
         "chains.anvil.poll_interval: must be between 50ms and 10m",
     ),
     ("start_block = -1", "chains.anvil.start_block: must be at least 0"),
+    (
+        "agree = 2",
+        "chains.anvil.agree: must be at most 1: so many operators have endpoints here",
+    ),
+    ("agree = 0", "chains.anvil.agree: must be at least 1"),
+    (
+        "level = \"full\"",
+        "chains.anvil.level: must be auto, receipts, asked or none",
+    ),
     (
         "max_log_range = 0",
         "chains.anvil.max_log_range: must be between 1 and 100000",

@@ -72,13 +72,14 @@ pub fn settings() -> Settings {
         poll_interval: Duration::from_secs(12),
         finality: Finality::of_confirmations(CONFIRMATIONS),
         max_tag_age: Duration::from_mins(30),
-        agree: 1,
         start_block: Some(1),
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
         endpoints: Vec::new(),
         max_log_range: 1_000,
+        agree: 1,
+        level: None,
     };
     Settings {
         chains: vec![chain],

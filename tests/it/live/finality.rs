@@ -59,7 +59,7 @@ async fn reconfigure(world: &mut World, change: impl FnOnce(&mut Chain)) {
 
 #[tokio::test]
 async fn a_payment_counts_once_its_block_is_finalized_and_is_final_then() {
-    let world = World::with(On::Sqlite, &SHORT_EPOCHS, |chain| {
+    let world = World::over(Anvil::start_with(&SHORT_EPOCHS).await, On::Sqlite, 1, |chain| {
         chain.development = false;
         chain.finality = by_tag();
     })
@@ -80,7 +80,7 @@ async fn a_payment_counts_once_its_block_is_finalized_and_is_final_then() {
 
 #[tokio::test]
 async fn a_tag_that_stands_still_stalls_the_chain_until_it_moves() {
-    let world = World::with(On::Sqlite, &SHORT_EPOCHS, |chain| {
+    let world = World::over(Anvil::start_with(&SHORT_EPOCHS).await, On::Sqlite, 1, |chain| {
         chain.development = false;
         chain.finality = by_tag();
         chain.max_tag_age = Duration::from_secs(4);
@@ -189,7 +189,7 @@ async fn an_honest_majority_wins_over_a_longer_branch_that_was_read_first() {
 
 #[tokio::test]
 async fn a_reorg_below_what_is_final_is_set_aside_until_a_person_accepts_it() {
-    let mut world = World::with(On::Sqlite, &SHORT_EPOCHS, |chain| {
+    let mut world = World::over(Anvil::start_with(&SHORT_EPOCHS).await, On::Sqlite, 1, |chain| {
         chain.development = false;
         chain.finality = Finality::of_confirmations(2);
     })

@@ -49,15 +49,11 @@ pub enum On {
 impl World {
     /// Mines only on request, so that a test decides what each block holds.
     pub async fn new(on: On, confirmations: u64) -> Self {
-        Self::with(on, &[], |chain| {
-            chain.finality = Finality::of_confirmations(confirmations);
-        })
-        .await
+        Self::over(Anvil::start().await, on, confirmations, |_| {}).await
     }
 
-    /// The same with arguments of anvil's, and with other settings of the chain.
-    pub async fn with(on: On, arguments: &[&str], change: impl FnOnce(&mut Chain)) -> Self {
-        let anvil = Anvil::start_with(arguments).await;
+    /// The same over an anvil of the test's own, with `adjust` changing the chain's settings.
+    pub async fn over(anvil: Anvil, on: On, confirmations: u64, adjust: impl FnOnce(&mut Chain)) -> Self {
         let usdc = anvil.deploy("TestUSDC").await;
         let accounts = anvil.accounts().await;
         let (owner, payer, treasury) = (accounts[0], accounts[1], accounts[9]);
@@ -77,7 +73,8 @@ impl World {
             max_connections: 4,
         };
         let mut settings = chain(&anvil, usdc, treasury);
-        change(&mut settings);
+        settings.finality = Finality::of_confirmations(confirmations);
+        adjust(&mut settings);
         let (engine, health, tasks) = start(&store, &settings).await;
         Self {
             anvil,
@@ -188,7 +185,8 @@ impl World {
             }
             assert!(
                 Instant::now() < end,
-                "{} is {} and not {wanted}: {:?}",
+                "{}: {} is {} and not {wanted}: {:?}",
+                self.settings.name,
                 charge.id,
                 now.state,
                 self.reasons()
@@ -222,7 +220,8 @@ impl World {
         while !condition() {
             assert!(
                 Instant::now() < end,
-                "waited for {what}: {:?}, {:?}",
+                "{}: waited for {what}: {:?}, {:?}",
+                self.settings.name,
                 self.heights(),
                 self.reasons()
             );
@@ -284,7 +283,6 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
         poll_interval: Duration::from_millis(200),
         finality: Finality::of_confirmations(1),
         max_tag_age: Duration::from_mins(30),
-        agree: 1,
         start_block: Some(0),
         development: true,
         treasury: Some(treasury),
@@ -299,6 +297,8 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
             request_timeout: Duration::from_secs(5),
         }],
         max_log_range: 1_000,
+        agree: 1,
+        level: None,
     }
 }
 
@@ -330,7 +330,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
     let internet: Arc<dyn Network> = Arc::new(Internet::new().unwrap());
     let mut tasks = Tasks::default();
     let (chain, for_task, for_health) = (chain.clone(), engine.clone(), health.clone());
-    tasks.supervise("chain", move |stop| {
+    tasks.supervise(format!("chain {}", chain.name), move |stop| {
         ChainTask::run(
             chain.clone(),
             Arc::clone(&internet),
