@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::check::Context;
 use super::checked::{Chain, Endpoint, Payments};
 use super::fault::{Faults, join, read};
-use super::{raw, value};
+use super::{check_finality, raw, value};
 use crate::domain::{Amount, AmountError, ChainId, Level, Token};
 
 /// The most decimals that a token may have.
@@ -125,7 +125,8 @@ fn chain(
     let block_time = faults.take(&at("block_time"), value::duration(&raw.block_time, &spacing));
     let poll = raw.poll_interval.as_ref().unwrap_or(&raw.block_time);
     let poll_interval = faults.take(&at("poll_interval"), value::duration(poll, &spacing));
-    let confirmations = number(&at("confirmations"), raw.confirmations, 1..=10_000, faults);
+    let finality = check_finality::finality(path, &raw, faults);
+    let max_tag_age = check_finality::max_tag_age(path, &raw, faults);
     let start_block = raw
         .start_block
         .map(|start| number(&at("start_block"), start, 0..=i64::MAX, faults));
@@ -140,12 +141,16 @@ fn chain(
     {
         faults.add(at("treasury"), "must not be the address of a token's contract");
     }
+    if let (Some(finality), Some(tokens)) = (&finality, &tokens) {
+        check_finality::bounds_fit(path, finality, tokens, faults);
+    }
     Some(Chain {
         name: name?,
         id: ChainId(id?),
         block_time: block_time?,
         poll_interval: poll_interval?,
-        confirmations: confirmations?,
+        finality: finality?,
+        max_tag_age: max_tag_age?,
         start_block: start_block.map_or(Some(None), |start| start.map(Some))?,
         development: raw.development,
         treasury,
@@ -210,7 +215,7 @@ fn treasury(
     }
 }
 
-fn number<T: TryFrom<i64>>(
+pub(super) fn number<T: TryFrom<i64>>(
     path: &str,
     written: i64,
     allowed: std::ops::RangeInclusive<i64>,

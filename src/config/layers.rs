@@ -118,9 +118,15 @@ fn chain_layers(named: Option<Value>, base: &Path, faults: &mut Faults) -> Vec<T
     layers
 }
 
+/// The other key that says the same.
 fn twin(key: &str) -> String {
-    key.strip_suffix("_file")
-        .map_or_else(|| format!("{key}_file"), str::to_owned)
+    match key {
+        "confirmations" => "finality".to_owned(),
+        "finality" => "confirmations".to_owned(),
+        key => key
+            .strip_suffix("_file")
+            .map_or_else(|| format!("{key}_file"), str::to_owned),
+    }
 }
 
 fn merge(lower: &mut Table, higher: Table) {

@@ -82,7 +82,10 @@ pub(super) struct Chain {
     pub(super) id: i64,
     pub(super) block_time: String,
     pub(super) poll_interval: Option<String>,
-    pub(super) confirmations: i64,
+    pub(super) confirmations: Option<i64>,
+    /// As `tokens`.
+    pub(super) finality: Option<Vec<toml::Value>>,
+    pub(super) max_tag_age: Option<String>,
     pub(super) start_block: Option<i64>,
     #[serde(default)]
     pub(super) development: bool,
@@ -97,6 +100,17 @@ pub(super) struct Chain {
     /// As `tokens`.
     #[serde(default)]
     pub(super) endpoints: Vec<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tier {
+    pub(super) name: String,
+    pub(super) up_to: Option<Units>,
+    pub(super) confirmations: Option<i64>,
+    pub(super) tag: Option<String>,
+    pub(super) or_confirmations: Option<i64>,
+    pub(super) min_age: Option<String>,
 }
 
 #[derive(Deserialize)]

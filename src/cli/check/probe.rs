@@ -1,6 +1,7 @@
 //! Asks the endpoints of one chain, all at once and each for a bounded time, and says what does not hold. A URL is never
 //! shown: faults name the key that holds it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -327,6 +328,14 @@ async fn facts(
             .filter_map(|(tag, served)| served.then_some(tag))
             .collect(),
     };
+    let named = settings.finality.tiers().iter().filter_map(|tier| tier.tag);
+    let missing: BTreeSet<Tag> = named.filter(|tag| !facts.tags.contains(tag)).collect();
+    for tag in missing {
+        fault(format!(
+            "does not serve the tag {}, which the chain's finality names",
+            tag.as_str()
+        ));
+    }
     let (head, proven) = match proof {
         Ok(proof) => proof,
         Err(problem) => {

@@ -2,6 +2,7 @@
 
 use super::super::layers::SHIPPED;
 use super::*;
+use crate::domain::{Tag, Tier};
 
 /// Chain, id, symbol, address and decimals of every token; those that are accepted unless told otherwise come first.
 const TOKENS: [(&str, u64, &str, &str, u8); 22] = [
@@ -279,6 +280,40 @@ fn endpoints_are_those_whose_keys_are_set() {
         faults[0].ends_with("; or set INFURA_API_KEY or ALCHEMY_API_KEY, for which there is one"),
         "{faults:?}"
     );
+}
+
+#[test]
+fn blocks_count_as_payments_of_their_size_need() {
+    let shown = |chain: &Chain| -> Vec<String> {
+        let tier = |tier: &Tier| {
+            let bound = tier
+                .up_to
+                .as_deref()
+                .map_or("above".to_owned(), |bound| format!("up to {bound}"));
+            let tag = tier.tag.map_or("", Tag::as_str);
+            format!(
+                "{bound}: {tag} {} {:?}",
+                tier.confirmations, tier.or_confirmations
+            )
+        };
+        chain.finality.tiers().iter().map(tier).collect()
+    };
+    let rollup = &["up to 100: safe 1 None", "above: finalized 1 None"][..];
+    let base = &["up to 10:  10 None", rollup[0], rollup[1]][..];
+    let ethereum = &["up to 100:  12 None", "above: finalized 1 None"][..];
+    let polygon = &["up to 100: finalized 1 Some(50)", "above: finalized 128 None"][..];
+    let bsc = &["up to 100: finalized 1 Some(15)", "above: finalized 15 None"][..];
+    for chain in with_keys("").config().chains {
+        let expected = match chain.name.as_str() {
+            "ethereum" | "sepolia" => ethereum,
+            "polygon" | "amoy" => polygon,
+            "arbitrum" | "optimism" | "arbitrum-sepolia" | "optimism-sepolia" => rollup,
+            "base" | "base-sepolia" => base,
+            "bsc" | "bsc-testnet" => bsc,
+            other => panic!("{other}"),
+        };
+        assert_eq!(shown(&chain), expected, "{}", chain.name);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod failover;
 mod faults;
+mod finality;
 mod holdings;
 mod lagging;
 mod payments;

@@ -12,7 +12,7 @@ use tollgate::chain::{Internet, Network};
 use tollgate::clock::Clock;
 use tollgate::config::{self, Chain, Endpoint};
 use tollgate::domain::{
-    Amount, ChainId, Eligibility, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
+    Amount, ChainId, Eligibility, Finality, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
 };
 use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
 use tollgate::health::{Database, Health};
@@ -34,7 +34,7 @@ pub struct World {
     pub treasury: Address,
     pub engine: Engine,
     pub health: Health,
-    settings: Chain,
+    pub settings: Chain,
     store: config::StoreSettings,
     tasks: Tasks,
     dir: TempDir,
@@ -73,7 +73,8 @@ impl World {
             url: url.into(),
             max_connections: 4,
         };
-        let mut settings = chain(&anvil, usdc, treasury, confirmations);
+        let mut settings = chain(&anvil, usdc, treasury);
+        settings.finality = Finality::of_confirmations(confirmations);
         adjust(&mut settings);
         let (engine, health, tasks) = start(&store, &settings).await;
         Self {
@@ -132,10 +133,9 @@ impl World {
     /// A configuration of the program that is this world's.
     pub fn configuration(&self) -> String {
         let Chain {
-            confirmations,
-            treasury,
-            ..
+            finality, treasury, ..
         } = &self.settings;
+        let confirmations = finality.tiers()[0].confirmations;
         format!(
             "chain_files = [\"anvil\"]\n[store]\nurl = \"{}\"\n\
              [chains.anvil]\nconfirmations = {confirmations}\nstart_block = 0\ntreasury = \"{}\"\n\
@@ -269,18 +269,33 @@ impl World {
         }
     }
 
-    /// Why it is not ready.
+    /// Why it is not ready: each check with its words.
     pub fn reasons(&self) -> Vec<String> {
         let now = self.engine.clock().now_ms();
         let database = Database::Answers {
             oldest_owed_at_ms: None,
         };
-        self.health
-            .readiness(now, database)
-            .reasons
-            .into_iter()
-            .map(|reason| reason.detail)
+        let reasons = self.health.readiness(now, database).reasons.into_iter();
+        reasons
+            .map(|reason| format!("{}: {}", reason.check, reason.detail))
             .collect()
+    }
+
+    /// Waits until readiness names a check, or no longer does.
+    pub async fn wait_reason(&self, check: &str, named: bool) {
+        let is_named = || self.reasons().iter().any(|reason| reason.starts_with(check));
+        let what = format!("{check} to be {named}");
+        self.wait_until(&what, || is_named() == named).await;
+    }
+
+    /// Another engine over the same store, as a command of an operator has.
+    pub async fn another_engine(&self) -> Engine {
+        let settings = self.engine.settings().clone();
+        let store = Store::open(&self.store).await.unwrap();
+        let catalogue = Catalogue::shipped(&[]).unwrap();
+        Engine::open(store, settings, catalogue, Clock::system())
+            .await
+            .unwrap()
     }
 
     pub fn plan(&self, tenant: &str) -> String {
@@ -297,7 +312,7 @@ fn sqlite(dir: &TempDir) -> String {
     format!("sqlite://{}", dir.path().join("state.sqlite").display())
 }
 
-fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) -> Chain {
+fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
     let token = Token {
         chain: CHAIN,
         address: usdc,
@@ -310,7 +325,8 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) ->
         id: CHAIN,
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_millis(200),
-        confirmations,
+        finality: Finality::of_confirmations(1),
+        max_tag_age: Duration::from_mins(30),
         start_block: Some(0),
         development: true,
         treasury: Some(treasury),

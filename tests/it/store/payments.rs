@@ -84,10 +84,18 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         [1, 2, 3, 5],
         "in the order of the chain, orphaned too"
     );
-    let confirming = store::confirming_up_to(&mut conn, CHAIN, 8).await.unwrap();
+    let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 8)
+        .await
+        .unwrap();
     assert_eq!(seeds(confirming), [3, 5]);
-    let confirming = store::confirming_up_to(&mut conn, CHAIN, 9).await.unwrap();
+    let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 9)
+        .await
+        .unwrap();
     assert_eq!(seeds(confirming), [3, 5, 6]);
+    let confirmed = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirmed, 9)
+        .await
+        .unwrap();
+    assert_eq!(seeds(confirmed), [2]);
     let above = store::payments_above(&mut conn, CHAIN, 2).await.unwrap();
     assert_eq!(seeds(above), [2, 3, 5, 6], "in force");
     let above = store::payments_above(&mut conn, CHAIN, 5).await.unwrap();
@@ -212,7 +220,9 @@ async fn what_does_not_fit_its_column_is_named(database: Database) {
         let found = store::payments_above(tx.conn(), CHAIN, 0).await;
         let found = match found {
             // A negative height is below every other.
-            Ok(none) if none.is_empty() => store::confirming_up_to(tx.conn(), CHAIN, 9).await,
+            Ok(none) if none.is_empty() => {
+                store::payments_up_to(tx.conn(), CHAIN, PaymentState::Confirming, 9).await
+            }
             found => found,
         };
         assert!(
