@@ -140,12 +140,6 @@ impl Endpoint {
         self.0.identity.stranger().is_none() && self.0.standing.is_good()
     }
 
-    /// Whether it answered last for another chain than it was configured for.
-    #[must_use]
-    pub fn serves_another_chain(&self) -> bool {
-        self.0.identity.stranger() == Some(Problem::WrongChain)
-    }
-
     /// Whether its socket is up.
     #[must_use]
     pub fn is_connected(&self) -> bool {

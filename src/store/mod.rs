@@ -26,7 +26,10 @@ use crate::config::StoreSettings;
 
 pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
-pub use chain::{ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, headers};
+pub use chain::{
+    ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
+    lowest_header,
+};
 pub use charge::{
     charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
     pool_usage, tenants_charged_on,
@@ -35,8 +38,8 @@ pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watc
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
 pub use payment::{
-    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
-    payments_of_charge,
+    Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
+    payments_up_to,
 };
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
