@@ -14,7 +14,7 @@ use super::filter::LogFilter;
 use super::levels::Verification;
 use super::logs::WireLog;
 use super::proof::{Ranged, sort_into_blocks};
-use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
+use super::reader::{CONCURRENCY, ChainReader, aside, linked_headers, proven_logs};
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 
 /// The most blocks of one call; more would hold too much at once.
@@ -130,12 +130,12 @@ impl ChainReader {
     ) -> Result<Ranged, ChainError> {
         let mut memory = self.take_memory();
         let filter = filter.clone();
-        let checked = tokio::task::spawn_blocking(move || {
+        let items = headers.len() + answers.iter().map(Vec::len).sum::<usize>();
+        let sorting = move || {
             let ranged = sort_into_blocks(headers, answers, &filter, verification, &mut memory);
             (ranged, memory)
-        })
-        .await;
-        let Ok((ranged, memory)) = checked else {
+        };
+        let Some((ranged, memory)) = aside(items, sorting).await else {
             let failure = Failure::transport("the check was cut short");
             return Err(endpoint.identity().failed("eth_getLogs", failure));
         };

@@ -33,6 +33,8 @@ const HEADERS_PER_BATCH: u64 = 50;
 pub(super) const CONCURRENCY: usize = 4;
 /// Receipts per batch, where an endpoint does not serve a block's receipts at once.
 pub(super) const RECEIPTS_PER_BATCH: usize = 50;
+/// So many receipts, logs or headers are gone through within about a millisecond.
+const ITEMS_INLINE: usize = 200;
 /// Memories of bloom bits that are kept for the next read.
 const MAX_MEMORIES: usize = 4;
 
@@ -376,20 +378,30 @@ pub(super) async fn proven_logs(
 ) -> Result<Vec<LogEntry>, ChainError> {
     let receipts = fetch_receipts(endpoint, lane, header).await?;
     let (checked, filter) = (header.clone(), filter.clone());
-    let proven = tokio::task::spawn_blocking(move || {
+    let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
+    let proving = move || {
         prove_receipts(&checked, receipts).map(|mut logs| {
             logs.retain(|log| filter.matches(log));
             logs
         })
-    })
-    .await;
-    match proven {
-        Ok(proven) => proven.map_err(|reason| endpoint.unproven(header.number, reason)),
-        Err(_) => Err(endpoint.identity().failed(
-            "eth_getBlockReceipts",
-            Failure::transport("the proof was cut short"),
-        )),
+    };
+    let Some(proven) = aside(size, proving).await else {
+        let failure = Failure::transport("the proof was cut short");
+        return Err(endpoint.identity().failed("eth_getBlockReceipts", failure));
+    };
+    proven.map_err(|reason| endpoint.unproven(header.number, reason))
+}
+
+/// Runs `work` off the runtime's threads where it takes long: it goes through `items` receipts, logs or headers. None where
+/// it was cut short.
+pub(super) async fn aside<T: Send + 'static>(
+    items: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if items <= ITEMS_INLINE {
+        return Some(work());
     }
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 pub(super) async fn fetch_receipts(
