@@ -1,6 +1,7 @@
 //! Delays between attempts: exponential, with full jitter, for ever.
 //!
-//! Owns the one use of the `backoff` crate, which is no longer maintained; replacing it touches this file alone.
+//! Owns the one use of the `backoff` crate, which is no longer maintained; replacing it touches this file alone. Chance comes
+//! from this thread's generator, so that a simulation that seeds it can be played again.
 //! It must not sleep nor decide what is worth another attempt: it only says how long to wait.
 
 use std::time::Duration;
@@ -21,12 +22,11 @@ impl Backoff {
     /// drawn evenly below it ("full jitter", so that many clients of one dead endpoint spread out), at least `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
         let max = max.max(min);
-        // The crate draws from `interval ± factor * interval`: with a factor of one that is zero to twice the interval.
         let delays = ExponentialBackoffBuilder::new()
-            .with_initial_interval(min)
-            .with_max_interval(max / 2)
+            .with_initial_interval(min.saturating_mul(2).min(max))
+            .with_max_interval(max)
             .with_multiplier(2.0)
-            .with_randomization_factor(1.0)
+            .with_randomization_factor(0.0)
             .with_max_elapsed_time(None)
             .build();
         Self { delays, min, max }
@@ -34,10 +34,8 @@ impl Backoff {
 
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
-        self.delays
-            .next_backoff()
-            .unwrap_or(self.max)
-            .clamp(self.min, self.max)
+        let ceiling = self.delays.next_backoff().unwrap_or(self.max);
+        ceiling.mul_f64(fastrand::f64()).clamp(self.min, self.max)
     }
 
     /// Starts again from `min`: the last attempt succeeded.

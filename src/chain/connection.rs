@@ -2,7 +2,7 @@
 //!
 //! It must not reconnect: it says why it is lost, and the session begins another.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -99,8 +99,8 @@ pub(super) struct Connection {
     slot: usize,
     pace: Pace,
     sink: SplitSink<Socket, Message>,
-    pending: HashMap<u64, Pending>,
-    topics: HashMap<String, Topic>,
+    pending: BTreeMap<u64, Pending>,
+    topics: BTreeMap<String, Topic>,
     first_filter: LogFilter,
     generation: u64,
     chain_checked: bool,
@@ -126,8 +126,8 @@ impl Connection {
             slot,
             pace,
             sink,
-            pending: HashMap::new(),
-            topics: HashMap::new(),
+            pending: BTreeMap::new(),
+            topics: BTreeMap::new(),
             first_filter: LogFilter::default(),
             generation: 0,
             chain_checked: false,

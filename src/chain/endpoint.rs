@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::breaker::Breaker;
+use super::compute::compute;
 use super::error::{ChainError, ErrorClass, Failure};
 use super::http::Http;
 use super::identity::Identity;
@@ -375,12 +376,9 @@ fn refuses_batches(class: &ErrorClass) -> bool {
 }
 
 async fn decode<T: DeserializeOwned + Send + 'static>(body: Body) -> Result<Vec<T>, Failure> {
-    if body.len() <= DECODE_INLINE_BYTES {
-        return body.decode();
-    }
-    tokio::task::spawn_blocking(move || body.decode())
+    compute(body.len() > DECODE_INLINE_BYTES, move || body.decode())
         .await
-        .unwrap_or_else(|_| Err(Failure::transport("the answer could not be decoded")))
+        .unwrap_or_else(|| Err(Failure::transport("the answer could not be decoded")))
 }
 
 /// A chain's endpoints, best first. Where choice by health, latency and agreement will come.

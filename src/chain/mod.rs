@@ -6,6 +6,7 @@
 
 mod bloom;
 mod breaker;
+mod compute;
 mod connection;
 mod endpoint;
 mod error;

@@ -39,6 +39,13 @@ pub(super) struct WireReceipt {
     deposit_receipt_version: Option<Quantity>,
 }
 
+impl WireReceipt {
+    /// How many logs it claims.
+    pub fn logs(&self) -> usize {
+        self.logs.len()
+    }
+}
+
 /// The logs of the whole block in order, with log indexes and ordinals, if `receipts` rebuild the header's root.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use alloy::primitives::B256;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Lane};
 use super::error::{ChainError, ErrorClass, Failure};
 use super::filter::LogFilter;
@@ -81,12 +82,13 @@ impl ChainReader {
     ) -> Result<Ranged, ChainError> {
         let mut memory = self.take_memory();
         let filter = filter.clone();
-        let checked = tokio::task::spawn_blocking(move || {
+        let items = headers.len() + answers.iter().map(Vec::len).sum::<usize>();
+        let checked = compute(items > SHORT_ITEMS, move || {
             let ranged = sort_into_blocks(headers, answers, &filter, &mut memory);
             (ranged, memory)
         })
         .await;
-        let Ok((ranged, memory)) = checked else {
+        let Some((ranged, memory)) = checked else {
             let failure = Failure::transport("the check was cut short");
             return Err(endpoint.identity().failed("eth_getLogs", failure));
         };

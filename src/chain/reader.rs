@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bloom::BloomMemory;
+use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Endpoints, Lane};
 use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::filter::LogFilter;
@@ -295,7 +296,8 @@ pub(super) async fn proven_logs(
 ) -> Result<Vec<LogEntry>, ChainError> {
     let receipts = fetch_receipts(endpoint, lane, header).await?;
     let (checked, filter) = (header.clone(), filter.clone());
-    let proven = tokio::task::spawn_blocking(move || {
+    let items: usize = receipts.iter().map(|receipt| 1 + receipt.logs()).sum();
+    let proven = compute(items > SHORT_ITEMS, move || {
         prove_receipts(&checked, receipts).map(|mut logs| {
             logs.retain(|log| filter.matches(log));
             logs
@@ -303,8 +305,8 @@ pub(super) async fn proven_logs(
     })
     .await;
     match proven {
-        Ok(proven) => proven.map_err(|reason| endpoint.identity().unproven(header.number, reason)),
-        Err(_) => Err(endpoint.identity().failed(
+        Some(proven) => proven.map_err(|reason| endpoint.identity().unproven(header.number, reason)),
+        None => Err(endpoint.identity().failed(
             "eth_getBlockReceipts",
             Failure::transport("the proof was cut short"),
         )),

@@ -176,6 +176,7 @@ impl Keeper {
         tokio::pin!(dialling);
         loop {
             tokio::select! {
+                biased;
                 dialled = &mut dialling => {
                     return match dialled {
                         Ok(Ok(socket)) => Ok(socket),
@@ -211,21 +212,23 @@ impl Keeper {
         let mut ticks = interval(self.pace.ping.min(self.pace.behind) / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // In this order, and what is rare first: chance decides nothing here, and no flood holds up what is beside it.
             let step = tokio::select! {
-                message = source.next() => {
-                    let received_at = Instant::now();
-                    connection.on_message(message, received_at).await
-                }
-                Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,
-                Ok(()) = self.filter.changed(), if connection.is_ready() => {
-                    let filter = self.filter.borrow_and_update().clone();
-                    connection.subscribe_logs(&filter).await
-                }
+                biased;
+                _ = ticks.tick() => connection.on_tick().await,
                 Ok(()) = self.suspected.changed() => {
                     let sent = *self.suspected.borrow_and_update();
                     connection.on_suspicion(sent)
                 }
-                _ = ticks.tick() => connection.on_tick().await,
+                Ok(()) = self.filter.changed(), if connection.is_ready() => {
+                    let filter = self.filter.borrow_and_update().clone();
+                    connection.subscribe_logs(&filter).await
+                }
+                Some(request) = self.incoming.recv(), if connection.is_ready() => connection.on_request(request).await,
+                message = source.next() => {
+                    let received_at = Instant::now();
+                    connection.on_message(message, received_at).await
+                }
             };
             if let Err(lost) = step {
                 return lost;

@@ -152,6 +152,7 @@ impl ChainTask {
             filter,
         };
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             outcome = task.start_and_follow(stream, &stop) => outcome,
         };
@@ -182,9 +183,10 @@ impl ChainTask {
         self.watch_contracts(&stream).await?;
         let history = History::new(self);
         tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
             outcome = self.follow(&mut stream) => outcome,
             outcome = history.run() => outcome,
-            () = stop.cancelled() => Ok(()),
         }
     }
 
@@ -193,10 +195,12 @@ impl ChainTask {
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What is rare first, so that no flood of hints holds up the poll.
             let outcome = tokio::select! {
-                event = stream.next() => self.hear(event, stream).await,
-                _ = poll.tick() => self.poll().await,
+                biased;
                 _ = watches.changed() => Ok(()),
+                _ = poll.tick() => self.poll().await,
+                event = stream.next() => self.hear(event, stream).await,
             };
             let outcome = match outcome {
                 Ok(()) => self.watch_contracts(stream).await,
@@ -269,6 +273,7 @@ impl ChainTask {
             tokio::pin!(following);
             loop {
                 tokio::select! {
+                    biased;
                     outcome = &mut following => break outcome,
                     log = stream.next_log(), if heard.len() < MAX_HEARD => {
                         sight(&engine, chain, &log);
