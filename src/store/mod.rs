@@ -23,7 +23,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
@@ -158,8 +158,15 @@ impl Store {
         } else {
             format!("{url}?mode=rwc")
         };
+        // Where the disk is full SQLite ends the transaction by itself, the rollback that follows fails, and sqlx would refuse
+        // every further transaction of that connection.
         let pool = |connections| {
-            AnyPoolOptions::new().max_connections(connections).after_connect(|connection, _| {
+            let options = AnyPoolOptions::new().max_connections(connections);
+            let whole = options.before_acquire(|connection, _| {
+                let is_whole = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_whole) })
+            });
+            whole.after_connect(|connection, _| {
                 Box::pin(async move {
                     connection
                         .execute(
