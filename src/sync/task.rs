@@ -215,6 +215,7 @@ impl ChainTask {
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.reload().await?;
+                    self.ask_for_watched(stream);
                 }
             }
         }
@@ -382,13 +383,18 @@ impl ChainTask {
                 })
                 .await?;
         }
+        self.ask_for_watched(stream);
+        Ok(())
+    }
+
+    /// Brings the filter up to the contracts that the live blocks must bring.
+    fn ask_for_watched(&mut self, stream: &StreamHandle) {
         let live = watching::live(&self.engine.watches(self.settings.id));
         if live != self.contracts {
             self.filter = watching::filter(&self.settings, &live);
             self.contracts = live;
             stream.set_filter(self.filter.clone());
         }
-        Ok(())
     }
 
     /// Whether logs are expected to be streamed.
