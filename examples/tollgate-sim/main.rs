@@ -26,6 +26,9 @@ struct Arguments {
     /// Seeds that run at once; as many as there are processors where it is left out.
     #[arg(long)]
     threads: Option<usize>,
+    /// Logs of the code that is tested, as `RUST_LOG` names them.
+    #[arg(long)]
+    log: Option<String>,
     /// Runs this seed twice, tells of it, and compares the two.
     #[arg(long)]
     replay: Option<u64>,
@@ -33,6 +36,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(filter) = &arguments.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .init();
+    }
     let ok = match arguments.replay {
         Some(seed) => replay(seed),
         None => run(&arguments),

@@ -225,10 +225,14 @@ impl Life {
             idempotency: None,
         };
         let (engine, shared) = (self.engine(), Arc::clone(&self.shared));
+        // Whoever hears nothing asks again; the same contract is watched once.
+        lock(&shared).gates.insert(contract);
         tokio::spawn(async move {
-            if engine.execute(command).await.is_err() {
-                let mut world = lock(&shared);
-                let now_ms = world.now_ms();
+            let made = engine.execute(command).await.is_ok();
+            let mut world = lock(&shared);
+            world.gates.remove(&contract);
+            let now_ms = world.now_ms();
+            if !made {
                 world.agree(now_ms + 700, Deed::Gate(contract));
             }
         });

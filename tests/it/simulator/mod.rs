@@ -44,8 +44,6 @@ pub struct Report {
 
 /// Lives one seed through; tells of it where `is_loud`.
 pub fn run(seed: u64, is_loud: bool) -> Report {
-    // Delays between attempts are drawn from the thread's own generator.
-    fastrand::seed(seed);
     let plan = Plan::of(seed);
     if is_loud {
         println!("{plan:#?}");
@@ -53,6 +51,8 @@ pub fn run(seed: u64, is_loud: bool) -> Report {
     let folder = folder();
     let database = folder.path().join("seed.sqlite");
     std::fs::write(&database, template()).expect("the template is copied");
+    // Delays between attempts are drawn from the thread's own generator; the folder's name was too.
+    fastrand::seed(seed);
     let world = drive::live(&plan, &database, is_loud);
     Report {
         seed,

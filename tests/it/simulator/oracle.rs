@@ -115,10 +115,12 @@ impl World {
             self.breach("a kept header is missing");
         }
         if let Some(settled) = chain.settled {
-            let too_high = settled.0 + self.plan.confirmations > read + 1;
-            if too_high || !is_on_it(&settled) {
+            // It stays where a reorganisation above it takes confirmations away.
+            let needed = settled.0 + self.plan.confirmations - 1;
+            let was_covered = self.miner.tree.is_covered(&settled.1, needed, self.now_ms());
+            if !was_covered || !is_on_it(&settled) {
                 self.breach(format!(
-                    "block {} is settled where {read} is read, or is not on its branch",
+                    "block {} is settled where {read} is read: covered: {was_covered}",
                     settled.0
                 ));
             }
@@ -301,7 +303,9 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
     let heights = engine.chain(ChainId(CHAIN))?.heights;
     let read = heights.read.map(|read| read.hash);
     if read != Some(tip.hash) {
-        return Some(format!("{:?} is read, the head is {}", heights.read, tip.number));
+        let read = heights.read.map(|read| read.number);
+        let problem = health.chain(ChainId(CHAIN)).and_then(|known| known.problem);
+        return Some(format!("{read:?} is read, the head is {}: {problem:?}", tip.number));
     }
     let settled = heights.settled.map_or(0, |settled| settled.number);
     if settled + world.plan.confirmations != tip.number + 1 {

@@ -105,7 +105,7 @@ impl Plan {
             block_ms,
             confirmations,
             development,
-            start_block: random.pick(&[0, 1, 1, 4]),
+            start_block: random.pick(&[0, 1, 1, 3]),
             prelude: random.between(6, 30),
             fill: random.pick(&[0, 0, 10, 60, 100]),
             bustle: random.pick(&[10, 30, 60]),

@@ -1,10 +1,10 @@
 //! Everything outside of the process: the chain, the endpoints, the people, the time. It outlives every process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ pub enum Deed {
     Charge(u64),
     /// Somebody pays so much.
     Pay(U256),
-    Gate(alloy::primitives::Address),
+    Gate(Address),
     /// Charges expire, periods end.
     Deadlines,
     Inspect,
@@ -65,6 +65,8 @@ pub struct World {
     /// When the last process ended.
     pub ended_ms: i64,
     pub memory: Memory,
+    /// Contracts for which a gate was asked, and no answer came.
+    pub gates: BTreeSet<Address>,
 }
 
 impl World {
@@ -93,6 +95,7 @@ impl World {
             calm_blocks: 0,
             ended_ms: DAWN_MS,
             memory: Memory::default(),
+            gates: BTreeSet::new(),
             plan,
         };
         world.arrange();
@@ -170,6 +173,9 @@ impl World {
     pub fn end_process(&mut self, how: std::fmt::Arguments<'_>) {
         self.tell(how);
         self.ended_ms = self.now_ms();
+        for contract in std::mem::take(&mut self.gates) {
+            self.agree(self.ended_ms, Deed::Gate(contract));
+        }
         self.disk = None;
         for lines in &mut self.lines {
             lines.clear();
