@@ -31,6 +31,35 @@ pub struct ChainHealth {
     pub problem: Option<&'static str>,
 }
 
+/// What is known of one RPC endpoint of a chain. Never a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Who runs it.
+    pub operator: Arc<str>,
+    /// Whether its WebSocket session is up.
+    pub connected: bool,
+    /// The height that it told last; none before the first.
+    pub head: Option<u64>,
+    /// How long one header takes, on the average of the latest.
+    pub latency: Option<Duration>,
+    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`,
+    /// `not_json_rpc`, `silent` or `unreachable`.
+    pub problem: Option<&'static str>,
+}
+
+/// An endpoint that cannot be relied on. Its chain may be read by others all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadEndpoint {
+    /// The chain's name.
+    pub chain: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// As [`EndpointStatus::problem`].
+    pub problem: &'static str,
+}
+
 /// What the database said when it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
@@ -62,6 +91,8 @@ pub struct Readiness {
     pub ready: bool,
     /// What is.
     pub reasons: Vec<Reason>,
+    /// The endpoints that have a problem; by themselves they make nothing not ready.
+    pub endpoints: Vec<BadEndpoint>,
 }
 
 /// What is known of the health of this process. Cheap to clone; all clones are one.
@@ -74,6 +105,7 @@ struct Watched {
     header_age_max_ms: i64,
     behind_max: u64,
     health: ChainHealth,
+    endpoints: Vec<EndpointStatus>,
 }
 
 /// How old the newest header of a chain may be.
@@ -94,6 +126,7 @@ impl Health {
             header_age_max_ms: i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX),
             behind_max: u64::try_from(behind_max).unwrap_or(u64::MAX),
             health: ChainHealth::default(),
+            endpoints: Vec::new(),
         };
         self.chains().entry(chain).or_insert(watched);
     }
@@ -103,6 +136,22 @@ impl Health {
         if let Some(watched) = self.chains().get_mut(&chain) {
             watched.health = health;
         }
+    }
+
+    /// Sets what is known of a chain's endpoints; as [`Health::set_chain`].
+    pub fn set_endpoints(&self, chain: ChainId, endpoints: Vec<EndpointStatus>) {
+        if let Some(watched) = self.chains().get_mut(&chain) {
+            watched.endpoints = endpoints;
+        }
+    }
+
+    /// What is known of a chain's endpoints, in the configured order; empty before its task said so.
+    #[must_use]
+    pub fn endpoints(&self, chain: ChainId) -> Vec<EndpointStatus> {
+        let chains = self.chains();
+        chains
+            .get(&chain)
+            .map_or_else(Vec::new, |watched| watched.endpoints.clone())
     }
 
     /// What is known of a chain.
@@ -122,8 +171,8 @@ impl Health {
     /// What is out of bounds at `now`.
     #[must_use]
     pub fn readiness(&self, now: Millis, database: Database) -> Readiness {
-        let mut reasons: Vec<Reason> = self
-            .chains()
+        let chains = self.chains();
+        let mut reasons: Vec<Reason> = chains
             .values()
             .filter_map(|watched| watched.reason(now))
             .collect();
@@ -131,6 +180,7 @@ impl Health {
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            endpoints: chains.values().flat_map(Watched::bad_endpoints).collect(),
         }
     }
 
@@ -141,6 +191,16 @@ impl Health {
 }
 
 impl Watched {
+    fn bad_endpoints(&self) -> impl Iterator<Item = BadEndpoint> {
+        self.endpoints.iter().filter_map(|endpoint| {
+            Some(BadEndpoint {
+                chain: self.name.clone(),
+                endpoint: endpoint.name.to_string(),
+                problem: endpoint.problem?,
+            })
+        })
+    }
+
     fn reason(&self, now: Millis) -> Option<Reason> {
         let because = |check, detail| {
             Some(Reason {

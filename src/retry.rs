@@ -1,8 +1,8 @@
 //! Delays between attempts: exponential, with full jitter, for ever.
 //!
-//! Owns the one use of the `backoff` crate, which is no longer maintained; replacing it touches this file alone. Chance comes
-//! from this thread's generator, so that a simulation that seeds it can be played again.
-//! It must not sleep nor decide what is worth another attempt: it only says how long to wait.
+//! Owns the one use of the `backoff` crate, which is no longer maintained; replacing it touches this file alone. The crate
+//! gives the ceilings; the jitter is drawn from the thread's generator, so that a simulation that seeds it (`fastrand::seed`)
+//! replays every delay. It must not sleep nor decide what is worth another attempt: it only says how long to wait.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use backoff::exponential::{ExponentialBackoff, ExponentialBackoffBuilder};
 /// Growing delays between attempts. There is no attempt limit: the caller ends the loop.
 #[derive(Debug)]
 pub struct Backoff {
-    delays: ExponentialBackoff<backoff::SystemClock>,
+    ceilings: ExponentialBackoff<backoff::SystemClock>,
     min: Duration,
     max: Duration,
 }
@@ -22,25 +22,26 @@ impl Backoff {
     /// drawn evenly below it ("full jitter", so that many clients of one dead endpoint spread out), at least `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
         let max = max.max(min);
-        let delays = ExponentialBackoffBuilder::new()
-            .with_initial_interval(min.saturating_mul(2).min(max))
+        let ceilings = ExponentialBackoffBuilder::new()
+            .with_initial_interval((min * 2).min(max))
             .with_max_interval(max)
             .with_multiplier(2.0)
             .with_randomization_factor(0.0)
             .with_max_elapsed_time(None)
             .build();
-        Self { delays, min, max }
+        Self { ceilings, min, max }
     }
 
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
-        let ceiling = self.delays.next_backoff().unwrap_or(self.max);
-        ceiling.mul_f64(fastrand::f64()).clamp(self.min, self.max)
+        let ceiling = self.ceilings.next_backoff().unwrap_or(self.max);
+        let ceiling_us = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(fastrand::u64(0..=ceiling_us)).clamp(self.min, self.max)
     }
 
     /// Starts again from `min`: the last attempt succeeded.
     pub fn reset(&mut self) {
-        self.delays.reset();
+        self.ceilings.reset();
     }
 }
 
@@ -71,5 +72,15 @@ mod tests {
         );
         backoff.reset();
         assert!(backoff.next_delay() <= MIN * 2);
+    }
+
+    #[test]
+    fn a_seed_replays_every_delay() {
+        let delays = || {
+            fastrand::seed(7);
+            let mut backoff = Backoff::new(MIN, MAX);
+            (0..20).map(|_| backoff.next_delay()).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(), delays());
     }
 }

@@ -61,6 +61,8 @@ impl Place {
                 request_timeout: Duration::from_secs(10),
             }],
             max_log_range: 2_000,
+            agree: 1,
+            level: None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{App, Shared};
 use crate::config;
 use crate::domain::{BlockRef, Millis, Token};
 use crate::engine::{TokenView, rfc3339};
+use crate::health::EndpointStatus;
 
 /// Every configured chain.
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,11 +69,37 @@ struct BlockView {
 
 /// One RPC provider, without its URLs.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct EndpointView {
     /// Its name in the configuration.
     name: String,
     /// Who runs it.
     operator: String,
+    /// Whether its WebSocket session is up.
+    connected: bool,
+    /// The height that it told last.
+    head: Option<u64>,
+    /// How long one header takes, in milliseconds, on the average of the latest.
+    latency_ms: Option<u64>,
+    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`,
+    /// `not_json_rpc`, `silent` or `unreachable`.
+    problem: Option<&'static str>,
+}
+
+impl EndpointView {
+    /// `known` is what its chain's task says of it, once it does.
+    fn new(endpoint: &config::Endpoint, known: &[EndpointStatus]) -> Self {
+        let known = known.iter().find(|status| *status.name == *endpoint.name);
+        let latency = known.and_then(|status| status.latency);
+        Self {
+            name: endpoint.name.clone(),
+            operator: endpoint.operator.clone(),
+            connected: known.is_some_and(|status| status.connected),
+            head: known.and_then(|status| status.head),
+            latency_ms: latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+            problem: known.and_then(|status| status.problem),
+        }
+    }
 }
 
 impl From<BlockRef> for BlockView {
@@ -97,10 +124,8 @@ impl ChainView {
         let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
         let health = app.health.chain(chain.id).unwrap_or_default();
         let settled_at = heights.settled.map(|_| heights.settled_time_ms);
-        let endpoint = |endpoint: &config::Endpoint| EndpointView {
-            name: endpoint.name.clone(),
-            operator: endpoint.operator.clone(),
-        };
+        let known = app.health.endpoints(chain.id);
+        let endpoint = |endpoint| EndpointView::new(endpoint, &known);
         Self {
             chain_id: chain.id.0,
             chain: chain.id.caip2(),

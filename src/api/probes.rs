@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{App, Shared};
 use crate::domain::Millis;
 use crate::engine::rfc3339;
-use crate::health::{Database, Readiness, Reason};
+use crate::health::{BadEndpoint, Database, Readiness, Reason};
 
 /// The longest that the database may take to answer a probe.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,6 +56,25 @@ pub(super) struct ReadyView {
     /// What is out of bounds.
     #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
+    /// The endpoints that have a problem. A chain that others read is ready all the same.
+    #[schema(value_type = Vec<BadEndpointView>)]
+    endpoints: Vec<BadEndpoint>,
+}
+
+/// An endpoint that cannot be relied on.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the schema of health::BadEndpoint, which is below every schema"
+)]
+struct BadEndpointView {
+    /// The chain's name.
+    chain: String,
+    /// The endpoint's name.
+    endpoint: String,
+    /// `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`, `not_json_rpc`, `silent` or
+    /// `unreachable`.
+    problem: String,
 }
 
 /// One thing that is out of bounds.
@@ -84,6 +103,9 @@ pub(super) struct HealthView {
     /// What is out of bounds.
     #[schema(value_type = Vec<ReasonView>)]
     reasons: Vec<Reason>,
+    /// The endpoints that have a problem.
+    #[schema(value_type = Vec<BadEndpointView>)]
+    endpoints: Vec<BadEndpoint>,
     /// Every configured chain.
     chains: Vec<ChainHealthView>,
     /// The version that runs.
@@ -145,6 +167,7 @@ pub(super) async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Ready
     let view = ReadyView {
         status: if readiness.ready { "ready" } else { "not_ready" },
         reasons: readiness.reasons.clone(),
+        endpoints: readiness.endpoints.clone(),
     };
     (status(&readiness), Json(view))
 }
@@ -167,6 +190,7 @@ pub(super) async fn healthz(State(app): State<Shared>) -> (StatusCode, Json<Heal
         alive: true,
         ready: readiness.ready,
         reasons: readiness.reasons,
+        endpoints: readiness.endpoints,
         chains: chains(&app, now),
         version: env!("CARGO_PKG_VERSION"),
         as_of: rfc3339(now),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use alloy::primitives::B256;
 use alloy::primitives::bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
@@ -17,12 +18,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use super::error::Problem;
 use super::filter::LogFilter;
 use super::header::RawHeader;
 use super::identity::Identity;
 use super::logs::WireLog;
 use super::network::Socket;
-use super::rpc::{Quantity, decode_one, encode};
+use super::rpc::{Quantity, WireHash, decode_one, encode};
 use super::session::{Outgoing, Pace};
 use super::stream::{Mailbox, StreamedHead};
 
@@ -40,8 +42,10 @@ pub(super) enum Lost {
     Silent,
     Behind,
     WrongChain,
+    WrongGenesis,
     Refused,
     Garbage,
+    TooLarge,
     Overfull,
 }
 
@@ -54,9 +58,23 @@ impl Lost {
             Self::Silent => "silent",
             Self::Behind => "behind",
             Self::WrongChain => "wrong_chain",
+            Self::WrongGenesis => "wrong_genesis",
             Self::Refused => "refused",
             Self::Garbage => "garbage",
+            Self::TooLarge => "too_large",
             Self::Overfull => "overfull",
+        }
+    }
+
+    /// What it says of an endpoint that has no other way.
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Timeout | Self::Silent => Problem::Silent,
+            Self::WrongChain => Problem::WrongChain,
+            Self::WrongGenesis => Problem::WrongGenesis,
+            Self::Garbage => Problem::NotJsonRpc,
+            Self::TooLarge => Problem::TooLarge,
+            Self::Dial | Self::Closed | Self::Behind | Self::Refused | Self::Overfull => Problem::Unreachable,
         }
     }
 }
@@ -65,6 +83,8 @@ impl Lost {
 enum Pending {
     Caller(oneshot::Sender<Bytes>),
     ChainId,
+    /// Block 0, with the hash that it must have.
+    Genesis(B256),
     SubscribeHeads,
     SubscribeLogs(u64),
     Unsubscribe,
@@ -101,9 +121,9 @@ pub(super) struct Connection {
     sink: SplitSink<Socket, Message>,
     pending: BTreeMap<u64, Pending>,
     topics: BTreeMap<String, Topic>,
-    first_filter: LogFilter,
+    /// What to subscribe to once the endpoint is known to be of this chain.
+    first_filter: Option<LogFilter>,
     generation: u64,
-    chain_checked: bool,
     ready: bool,
     opened: Instant,
     heard: Instant,
@@ -128,9 +148,8 @@ impl Connection {
             sink,
             pending: BTreeMap::new(),
             topics: BTreeMap::new(),
-            first_filter: LogFilter::default(),
+            first_filter: None,
             generation: 0,
-            chain_checked: false,
             ready: false,
             opened: now,
             heard: now,
@@ -146,8 +165,29 @@ impl Connection {
 
     /// Asks for the chain id; the answer sets off the rest.
     pub async fn introduce(&mut self, filter: LogFilter) -> Result<(), Lost> {
-        self.first_filter = filter;
+        self.first_filter = Some(filter);
         self.ask(Pending::ChainId, "eth_chainId", &json!([])).await
+    }
+
+    /// Asks for block 0, where its hash is known; says whether it is.
+    pub async fn check_genesis(&mut self) -> Result<bool, Lost> {
+        let expected = *self.identity.genesis.borrow();
+        if let Some(expected) = expected {
+            let params = json!(["0x0", false]);
+            self.ask(Pending::Genesis(expected), "eth_getBlockByNumber", &params)
+                .await?;
+        }
+        Ok(expected.is_some())
+    }
+
+    /// Subscribes for the first time, once the endpoint was found to be of this chain.
+    async fn begin(&mut self) -> Result<(), Lost> {
+        let Some(filter) = self.first_filter.take() else {
+            return Ok(());
+        };
+        self.ask(Pending::SubscribeHeads, "eth_subscribe", &json!(["newHeads"]))
+            .await?;
+        self.subscribe_logs(&filter).await
     }
 
     /// Subscribes to what `filter` asks for, before it leaves the older subscriptions, so that nothing falls between.
@@ -227,6 +267,7 @@ impl Connection {
                 _ => Err(Lost::Closed),
             },
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Err(SocketError::Capacity(_))) => Err(Lost::TooLarge),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Lost::Closed),
         }
     }
@@ -260,11 +301,20 @@ impl Connection {
             Pending::ChainId => {
                 let Quantity(found) = decode_one(id, text, None).map_err(|_| Lost::Refused)?;
                 self.identity.check_chain(found).map_err(|_| Lost::WrongChain)?;
-                self.chain_checked = true;
-                self.ask(Pending::SubscribeHeads, "eth_subscribe", &json!(["newHeads"]))
-                    .await?;
-                let filter = self.first_filter.clone();
-                self.subscribe_logs(&filter).await
+                if self.check_genesis().await? {
+                    return Ok(());
+                }
+                self.begin().await
+            }
+            Pending::Genesis(expected) => {
+                let found = decode_one::<WireHash>(id, text, None).map(|block| block.hash);
+                self.identity
+                    .check_genesis(expected, found)
+                    .map_err(|failure| match failure.problem {
+                        Problem::WrongGenesis => Lost::WrongGenesis,
+                        _ => Lost::Refused,
+                    })?;
+                self.begin().await
             }
             Pending::SubscribeHeads => {
                 let subscription = decode_one(id, text, None).map_err(|_| Lost::Refused)?;

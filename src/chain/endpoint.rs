@@ -3,35 +3,37 @@
 //! Owns the limiter, the cap on requests in flight, the pause that a provider asked for, the circuit breaker and what was
 //! learnt of the endpoint's limits. It makes one attempt each way and no more: whoever asks decides about the next.
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use alloy::primitives::B256;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::breaker::Breaker;
+use super::choice::{Candidate, Latency};
 use super::compute::compute;
-use super::error::{ChainError, ErrorClass, Failure};
+use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven};
 use super::http::Http;
 use super::identity::Identity;
+use super::limiter::Limiter;
 use super::limits::LogRange;
 use super::network::Network;
-use super::rpc::{Body, Call, Quantity, decode_one, encode, encode_batch};
+use super::pause::Pause;
+use super::quarantine::Quarantine;
+use super::rpc::{Body, Call, Quantity, WireHash, decode_one, encode, encode_batch};
 use super::session::Session;
 use crate::config;
 use crate::domain::Header;
+use crate::health::EndpointStatus;
 
 /// The longest wait for the limiter and a place in flight.
 const QUEUE_TIMEOUT: Duration = Duration::from_mins(1);
-/// A provider that says only "too many requests" is left alone for this long.
-const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(1);
-/// An account that ran dry is looked at again after this.
-const BILLING_PAUSE: Duration = Duration::from_hours(1);
+/// What latency is measured by: one header is the same question to every endpoint.
+const LATENCY_OF: &str = "eth_getBlockBy";
 /// Larger answers are decoded off the runtime's threads.
 const DECODE_INLINE_BYTES: usize = 64 * 1024;
 
@@ -52,15 +54,26 @@ struct Inner {
     identity: Arc<Identity>,
     http: Option<Http>,
     session: Option<Session>,
-    limiter: DefaultDirectRateLimiter,
+    limiter: Limiter,
     in_flight: Semaphore,
     request_timeout: Duration,
     breaker: Mutex<Breaker>,
-    paused: Mutex<Option<(Instant, ErrorClass)>>,
-    http_checked: AtomicBool,
+    pause: Mutex<Pause>,
+    quarantine: Mutex<Quarantine>,
+    latency: Mutex<Latency>,
+    /// What the last transport failure showed; none after a success.
+    trouble: Mutex<Option<Problem>>,
+    http_checked: Mutex<Option<Checked>>,
     serves_batches: AtomicBool,
     serves_block_receipts: AtomicBool,
     log_range: LogRange,
+}
+
+/// That the endpoint was found to be of this chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Checked {
+    /// The genesis that was expected then.
+    genesis: Option<B256>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -90,17 +103,19 @@ impl Endpoint {
                 problem: "it has neither a WebSocket nor an HTTP URL",
             });
         }
-        let rate = NonZeroU32::new(settings.requests_per_second).unwrap_or(NonZeroU32::MIN);
         let permits = usize::try_from(settings.max_in_flight.max(1)).unwrap_or(1);
         Ok(Self(Arc::new(Inner {
             http,
             session,
-            limiter: RateLimiter::direct(Quota::per_second(rate)),
+            limiter: Limiter::new(settings.requests_per_second),
             in_flight: Semaphore::new(permits),
             request_timeout: settings.request_timeout,
             breaker: Mutex::new(Breaker::new()),
-            paused: Mutex::new(None),
-            http_checked: AtomicBool::new(false),
+            pause: Mutex::new(Pause::new()),
+            quarantine: Mutex::default(),
+            latency: Mutex::default(),
+            trouble: Mutex::new(None),
+            http_checked: Mutex::new(None),
             serves_batches: AtomicBool::new(true),
             serves_block_receipts: AtomicBool::new(true),
             log_range: LogRange::new(max_log_range),
@@ -126,16 +141,70 @@ impl Endpoint {
         &self.0.serves_block_receipts
     }
 
-    /// Whether it would take a request now: the right chain, no open circuit, no pause.
+    /// Whether it would take a request now, and be believed: the right chain, no open circuit, no pause, no quarantine.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         let now = Instant::now();
-        let paused = lock(&self.0.paused)
-            .as_ref()
-            .is_some_and(|(until, _)| *until > now);
-        !paused
-            && !self.0.identity.wrong_chain.load(Ordering::Relaxed)
+        self.0.identity.stranger().is_none()
+            && lock(&self.0.pause).left(now).is_none()
+            && !lock(&self.0.quarantine).holds(now)
             && lock(&self.0.breaker).is_closed(now)
+    }
+
+    /// Whether its socket is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.session.as_ref().is_some_and(Session::is_connected)
+    }
+
+    /// What the choice between endpoints needs to know.
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            healthy: self.is_healthy(),
+            stale: self.0.identity.is_stale(),
+            latency: lock(&self.0.latency).known(),
+        }
+    }
+
+    /// How it is.
+    pub(super) fn status(&self) -> EndpointStatus {
+        let head = self.0.identity.head.load(Ordering::Relaxed);
+        EndpointStatus {
+            name: Arc::clone(&self.0.identity.endpoint),
+            operator: Arc::clone(&self.0.identity.operator),
+            connected: self.is_connected(),
+            head: Some(head).filter(|head| *head > 0),
+            latency: lock(&self.0.latency).known(),
+            problem: self.problem().map(Problem::as_str),
+        }
+    }
+
+    /// What is wrong with it now; the gravest, where it is more than one thing.
+    fn problem(&self) -> Option<Problem> {
+        let now = Instant::now();
+        if let Some(stranger) = self.0.identity.stranger() {
+            return Some(stranger);
+        }
+        let paused = lock(&self.0.pause).left(now).map(|(_, class)| class);
+        match paused {
+            Some(ErrorClass::Billing) => return Some(Problem::Billing),
+            Some(_) => return Some(Problem::RateLimited),
+            None => {}
+        }
+        if lock(&self.0.quarantine).holds(now) {
+            return Some(Problem::Unproven);
+        }
+        // Without its socket, an endpoint that has no other way says no more than that it is down.
+        let lost = self.0.identity.lost();
+        if self.0.http.is_none() && !self.is_connected() && lost.is_some() {
+            return lost;
+        }
+        *lock(&self.0.trouble)
+    }
+
+    /// Brings its metric up to what is wrong now.
+    pub(super) fn show_problem(&self) {
+        self.0.identity.show_problem(self.problem());
     }
 
     /// Its newest header was polled.
@@ -144,10 +213,35 @@ impl Endpoint {
         self.0.identity.saw_head(header.number, header.timestamp_s);
     }
 
-    /// Whether its socket is up.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.0.session.as_ref().is_some_and(Session::is_connected)
+    /// An answer that does not prove what it claims: it is put aside for a while.
+    pub(super) fn unproven(&self, number: u64, reason: Unproven) -> ChainError {
+        if lock(&self.0.quarantine).failed(Instant::now()) {
+            self.0.identity.count_quarantine();
+            tracing::warn!(
+                chain = %self.0.identity.chain, endpoint = self.name(), number, %reason, "the endpoint is put aside"
+            );
+        }
+        self.0.identity.unproven(number, reason)
+    }
+
+    /// Whether it has a block of this height, as far as it says. Some nodes answer above their head as if there was nothing
+    /// there, so nothing is asked there.
+    ///
+    /// # Errors
+    /// [`ErrorClass::MissingData`] where its head is lower; or it cannot be asked.
+    pub(super) async fn reaches(&self, height: u64) -> Result<(), ChainError> {
+        const METHOD: &str = "eth_blockNumber";
+        let head = &self.0.identity.head;
+        if height <= head.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let Quantity(now) = self.request(METHOD, json!([])).await?;
+        head.store(now, Ordering::Relaxed);
+        if height <= now {
+            return Ok(());
+        }
+        let failure = Failure::missing(format!("its head is {now}, below block {height}"));
+        Err(self.0.identity.failed(METHOD, failure))
     }
 
     /// One request, over the socket where it is up, and over HTTP otherwise or when the socket dies under it.
@@ -227,10 +321,20 @@ impl Endpoint {
             return Err(Failure::transport("out of service after repeated failures"));
         }
         let start = Instant::now();
-        let result = match self.exchange(lane, calls).await {
+        let mut result = match self.exchange(lane, calls).await {
             Ok(body) => decode(body).await,
             Err(failure) => Err(failure),
         };
+        if let Err(failure) = &mut result
+            && failure.problem == Problem::TooLarge
+            && method != "eth_getLogs"
+        {
+            // Only ranges of logs can be asked for in smaller parts.
+            failure.class = ErrorClass::Transport;
+        }
+        if let (Ok(_), [_], true) = (&result, calls, method.starts_with(LATENCY_OF)) {
+            lock(&self.0.latency).add(start.elapsed());
+        }
         let outcome = result
             .as_ref()
             .map_or_else(|failure| failure.class.as_str(), |_| "ok");
@@ -241,9 +345,8 @@ impl Endpoint {
 
     /// Waits out the provider's pause where it is short, and for the limiter.
     async fn enter(&self, requests: usize) -> Result<(), Failure> {
-        let paused = lock(&self.0.paused).clone();
-        if let Some((until, class)) = paused {
-            let wait = until.saturating_duration_since(Instant::now());
+        let paused = lock(&self.0.pause).left(Instant::now());
+        if let Some((wait, class)) = paused {
             if wait > self.0.request_timeout {
                 return Err(Failure::new(class, "left alone for now, as it asked"));
             }
@@ -264,28 +367,26 @@ impl Endpoint {
 
     fn note(&self, failure: Option<&Failure>) {
         let now = Instant::now();
-        let pause = match failure.map(|failure| &failure.class) {
-            Some(ErrorClass::Transport) => {
-                self.0.http_checked.store(false, Ordering::Relaxed);
-                lock(&self.0.breaker).failed(now);
-                self.0.identity.show_header_age();
-                return;
-            }
-            Some(class @ ErrorClass::RateLimited { retry_after }) => {
-                Some((now + retry_after.unwrap_or(RATE_LIMIT_PAUSE), class.clone()))
-            }
-            Some(ErrorClass::Billing) => {
-                tracing::error!(
-                    chain = %self.0.identity.chain, endpoint = self.name(),
-                    "the endpoint's account is used up; it is left out for an hour"
-                );
-                Some((now + BILLING_PAUSE, ErrorClass::Billing))
-            }
-            _ => None,
-        };
+        if let Some(failure) = failure.filter(|failure| failure.class == ErrorClass::Transport) {
+            *lock(&self.0.http_checked) = None;
+            *lock(&self.0.trouble) = Some(failure.problem);
+            lock(&self.0.breaker).failed(now);
+            self.0.identity.show_header_age();
+            return;
+        }
+        *lock(&self.0.trouble) = None;
         lock(&self.0.breaker).succeeded();
-        if pause.is_some() {
-            *lock(&self.0.paused) = pause;
+        match failure {
+            None => lock(&self.0.pause).succeeded(),
+            Some(failure) => {
+                lock(&self.0.pause).asked_for(&failure.class, now);
+                if failure.class == ErrorClass::Billing {
+                    tracing::error!(
+                        chain = %self.0.identity.chain, endpoint = self.name(),
+                        "the endpoint's account is used up; it is left out for an hour"
+                    );
+                }
+            }
         }
     }
 
@@ -318,7 +419,7 @@ impl Endpoint {
 
     /// Over a socket the requests of a batch go one after another without waiting: not every server reads arrays there.
     async fn by_socket(&self, session: &Session, calls: &[Call]) -> Result<Body, Failure> {
-        let sent = tokio::time::Instant::now();
+        let sent = Instant::now();
         let requests = calls.iter().map(|(method, params)| async move {
             let id = self.0.identity.next_id();
             let text = encode(id, method, params);
@@ -327,14 +428,17 @@ impl Endpoint {
         let answers = futures_util::future::try_join_all(requests);
         let Ok(answers) = timeout(self.0.request_timeout, answers).await else {
             session.suspect(sent);
-            return Err(Failure::transport("timed out"));
+            return Err(Failure::timed_out());
         };
         answers.map(|answers| Body::Each(answers, None))
     }
 
     async fn by_http(&self, http: &Http, calls: &[Call]) -> Result<Body, Failure> {
-        if !self.0.http_checked.load(Ordering::Relaxed) {
-            self.check_chain_over(http).await?;
+        let genesis = *self.0.identity.genesis.borrow();
+        let due = Checked { genesis };
+        if *lock(&self.0.http_checked) != Some(due) {
+            self.check_over(http, due).await?;
+            *lock(&self.0.http_checked) = Some(due);
         }
         let ids: Vec<u64> = calls.iter().map(|_| self.0.identity.next_id()).collect();
         if let ([id], [(method, params)]) = (ids.as_slice(), calls) {
@@ -347,16 +451,27 @@ impl Endpoint {
     }
 
     /// A pool of connections has no "reconnect"; after each transport failure the chain is asked for again.
-    async fn check_chain_over(&self, http: &Http) -> Result<(), Failure> {
-        let id = self.0.identity.next_id();
-        let (text, status) = self.post(http, encode(id, "eth_chainId", &json!([]))).await?;
-        let Quantity(found) = decode_one(id, &text, Some(status))?;
-        self.0
-            .identity
-            .check_chain(found)
-            .map_err(|error| Failure::new(ErrorClass::Transport, error))?;
-        self.0.http_checked.store(true, Ordering::Relaxed);
+    async fn check_over(&self, http: &Http, due: Checked) -> Result<(), Failure> {
+        let Quantity(found) = self.ask_over(http, "eth_chainId", &json!([])).await?;
+        self.0.identity.check_chain(found)?;
+        if let Some(expected) = due.genesis {
+            let params = json!(["0x0", false]);
+            let block: Result<WireHash, Failure> = self.ask_over(http, "eth_getBlockByNumber", &params).await;
+            let found = block.map(|block| block.hash);
+            self.0.identity.check_genesis(expected, found)?;
+        }
         Ok(())
+    }
+
+    async fn ask_over<T: DeserializeOwned>(
+        &self,
+        http: &Http,
+        method: &str,
+        params: &Value,
+    ) -> Result<T, Failure> {
+        let id = self.0.identity.next_id();
+        let (text, status) = self.post(http, encode(id, method, params)).await?;
+        decode_one(id, &text, Some(status))
     }
 
     async fn post(
@@ -366,7 +481,7 @@ impl Endpoint {
     ) -> Result<(alloy::primitives::bytes::Bytes, u16), Failure> {
         timeout(self.0.request_timeout, http.post(request))
             .await
-            .unwrap_or_else(|_| Err(Failure::transport("timed out")))
+            .unwrap_or_else(|_| Err(Failure::timed_out()))
     }
 }
 
@@ -379,26 +494,4 @@ async fn decode<T: DeserializeOwned + Send + 'static>(body: Body) -> Result<Vec<
     compute(body.len() > DECODE_INLINE_BYTES, move || body.decode())
         .await
         .unwrap_or_else(|| Err(Failure::transport("the answer could not be decoded")))
-}
-
-/// A chain's endpoints, best first. Where choice by health, latency and agreement will come.
-#[derive(Debug, Clone)]
-pub struct Endpoints(Arc<[Endpoint]>);
-
-impl Endpoints {
-    pub(super) fn new(endpoints: Vec<Endpoint>) -> Self {
-        Self(endpoints.into())
-    }
-
-    /// All of them, in the configured order.
-    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.0.iter()
-    }
-
-    /// The healthy ones in the configured order, then the others: they answer at once with why they are out.
-    pub fn ranked(&self) -> Vec<Endpoint> {
-        let (mut healthy, out): (Vec<_>, Vec<_>) = self.0.iter().cloned().partition(Endpoint::is_healthy);
-        healthy.extend(out);
-        healthy
-    }
 }

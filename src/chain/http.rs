@@ -5,7 +5,8 @@ use std::sync::Arc;
 use alloy::primitives::bytes::Bytes;
 use secrecy::SecretString;
 
-use super::error::{ErrorClass, Failure, classify};
+use super::classify::classify;
+use super::error::{ErrorClass, Failure, Problem};
 use super::network::{Broken, HttpAnswer, Network};
 use super::rpc::MAX_BODY_BYTES;
 
@@ -47,6 +48,7 @@ fn failure(broken: Broken) -> Failure {
         Broken::TooLarge => Failure::new(
             ErrorClass::TooDense { suggested: None },
             format!("an answer of more than {MAX_BODY_BYTES} bytes"),
-        ),
+        )
+        .showing(Problem::TooLarge),
     }
 }

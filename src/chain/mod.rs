@@ -6,24 +6,31 @@
 
 mod bloom;
 mod breaker;
+mod choice;
+mod classify;
 mod compute;
 mod connection;
 mod endpoint;
+mod endpoints;
 mod error;
 mod filter;
 mod header;
 mod http;
 mod identity;
+mod limiter;
 mod limits;
 mod logs;
 mod network;
 mod operators;
+mod pause;
 mod proof;
+mod quarantine;
 mod range;
 mod reader;
 mod rpc;
 mod session;
 mod stream;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +38,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use endpoint::{Endpoint, Endpoints};
-pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, classify, scrub};
+pub use classify::classify;
+pub use endpoint::Endpoint;
+pub use endpoints::Endpoints;
+pub use error::{ChainError, ErrorClass, MAX_MESSAGE_CHARS, Unproven, scrub};
 pub use filter::{Hit, LogFilter, may_contain};
 pub use header::RawHeader;
 pub use logs::StreamedLog;
@@ -61,23 +70,16 @@ pub fn connect(
     clock: &Clock,
     filter: LogFilter,
 ) -> Result<(ChainReader, StreamHandle), ChainError> {
-    let chain: Arc<str> = Arc::from(settings.name.as_str());
     let names = settings
         .endpoints
         .iter()
-        .map(|endpoint| Arc::from(endpoint.name.as_str()));
-    let names: Vec<Arc<str>> = names.collect();
-    let mailbox = Arc::new(Mailbox::new(names.clone()));
+        .map(|endpoint| endpoint.name.as_str().into());
+    let mailbox = Arc::new(Mailbox::new(names.collect()));
     let (filter_sender, filter) = watch::channel(filter);
-    let mut endpoints = Vec::with_capacity(names.len());
-    for (slot, (endpoint, name)) in settings.endpoints.iter().zip(names).enumerate() {
-        let identity = Identity::new(
-            (Arc::clone(&chain), settings.id),
-            (name, endpoint.operator.as_str().into()),
-            clock.clone(),
-        );
-        let urls = endpoint.ws.iter().chain(&endpoint.http);
-        let identity = Arc::new(identity.keeping_secret(urls));
+    let (genesis_sender, genesis) = watch::channel(None);
+    let mut endpoints = Vec::with_capacity(settings.endpoints.len());
+    for (slot, endpoint) in settings.endpoints.iter().enumerate() {
+        let identity = Arc::new(Identity::new(settings, endpoint, genesis.clone(), clock.clone()));
         let session = endpoint.ws.clone().map(|url| {
             Session::start(
                 Arc::clone(&identity),
@@ -97,10 +99,10 @@ pub fn connect(
     }
     if endpoints.is_empty() {
         return Err(ChainError::Settings {
-            endpoint: chain,
+            endpoint: settings.name.as_str().into(),
             problem: "no endpoint is configured",
         });
     }
-    let reader = ChainReader::new(Endpoints::new(endpoints));
+    let reader = ChainReader::new(Endpoints::new(endpoints, genesis_sender));
     Ok((reader, StreamHandle::new(mailbox, filter_sender)))
 }

@@ -130,7 +130,10 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Broken> 
         .content_length()
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(0);
-    let mut body = BytesMut::with_capacity(expected.min(MAX_BODY_BYTES));
+    if expected > MAX_BODY_BYTES {
+        return Err(Broken::TooLarge);
+    }
+    let mut body = BytesMut::with_capacity(expected);
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(Broken::TooLarge);

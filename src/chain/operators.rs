@@ -89,11 +89,12 @@ impl ChainReader {
 }
 
 async fn ask(endpoint: &Endpoint, params: Value, number: Option<u64>) -> Result<Header, ChainError> {
+    if let Some(number) = number {
+        endpoint.reaches(number).await?;
+    }
     let header = fetch_header(endpoint, "eth_getBlockByNumber", params).await?;
     match number {
-        Some(number) if number != header.number => {
-            Err(endpoint.identity().unproven(number, Unproven::OtherBlock))
-        }
+        Some(number) if number != header.number => Err(endpoint.unproven(number, Unproven::OtherBlock)),
         Some(_) => Ok(header),
         None => {
             endpoint.saw_latest(&header);

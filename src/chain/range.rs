@@ -3,8 +3,6 @@
 //! One endpoint serves a whole range, since headers and logs of two nodes need not fit. `eth_getLogs` may leave things
 //! out: a block whose bloom speaks of money, or of holdings with nothing returned, is proven by its receipts.
 
-use std::sync::atomic::Ordering;
-
 use alloy::primitives::B256;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -16,7 +14,6 @@ use super::filter::LogFilter;
 use super::logs::WireLog;
 use super::proof::{Ranged, sort_into_blocks};
 use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
-use super::rpc::Quantity;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 
 /// The most blocks of one call; more would hold too much at once.
@@ -53,8 +50,7 @@ impl ChainReader {
         expected_parent: Option<B256>,
     ) -> Result<Vec<ProvenBlock>, ChainError> {
         let to = to.min(from.saturating_add(MAX_RANGE_BLOCKS - 1));
-        self.try_each(|endpoint| async move {
-            below_head(&endpoint, to).await?;
+        self.try_at(to, |endpoint| async move {
             let (headers, fetched) = tokio::try_join!(
                 linked_headers(&endpoint, from, to, expected_parent),
                 fetch_logs(&endpoint, from, to, filter),
@@ -93,25 +89,8 @@ impl ChainReader {
             return Err(endpoint.identity().failed("eth_getLogs", failure));
         };
         self.return_memory(memory);
-        ranged.map_err(|(number, reason)| endpoint.identity().unproven(number, reason))
+        ranged.map_err(|(number, reason)| endpoint.unproven(number, reason))
     }
-}
-
-/// Some nodes answer above their head as if there was nothing there.
-async fn below_head(endpoint: &Endpoint, to: u64) -> Result<(), ChainError> {
-    let head = &endpoint.identity().head;
-    if to <= head.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    let Quantity(now) = endpoint
-        .request_by(Lane::Bulk, "eth_blockNumber", json!([]))
-        .await?;
-    head.store(now, Ordering::Relaxed);
-    if to <= now {
-        return Ok(());
-    }
-    let failure = Failure::missing(format!("its head is {now}, below block {to}"));
-    Err(endpoint.identity().failed("eth_getLogs", failure))
 }
 
 async fn fetch_logs(

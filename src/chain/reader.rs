@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 
 use super::bloom::BloomMemory;
 use super::compute::{SHORT_ITEMS, compute};
-use super::endpoint::{Endpoint, Endpoints, Lane};
+use super::endpoint::{Endpoint, Lane};
+use super::endpoints::Endpoints;
 use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::filter::LogFilter;
 use super::header::{RawHeader, first_unlinked};
 use super::proof::{WireReceipt, prove_receipts};
-use super::rpc::{Quantity, quantity};
+use super::rpc::{Quantity, WireHash, quantity};
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
+use crate::health::EndpointStatus;
 
 /// Headers per batch. A header with the hashes of its transactions takes up to 100 kB.
 const HEADERS_PER_BATCH: u64 = 50;
@@ -43,12 +45,6 @@ struct WireTransactions {
     transactions: Vec<B256>,
 }
 
-/// A block's hash, unproven.
-#[derive(Debug, Deserialize)]
-struct WireHash {
-    hash: B256,
-}
-
 impl ChainReader {
     pub(super) fn new(endpoints: Endpoints) -> Self {
         Self {
@@ -61,6 +57,18 @@ impl ChainReader {
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// How each endpoint is, in the configured order.
+    #[must_use]
+    pub fn status(&self) -> Vec<EndpointStatus> {
+        self.endpoints.status()
+    }
+
+    /// From now on, an endpoint whose block 0 has another hash is never used, and named in [`ChainReader::status`]. Each is
+    /// asked once per connection.
+    pub fn expect_genesis(&self, genesis: B256) {
+        self.endpoints.expect_genesis(genesis);
     }
 
     /// Asks each endpoint in turn until one answers. The first failure is the one returned: it is the best endpoint's.
@@ -83,6 +91,19 @@ impl ChainReader {
             endpoint: Arc::from("chain"),
             problem: "no endpoint is configured",
         }))
+    }
+
+    /// As [`ChainReader::try_each`], of a block at `height` or below: no endpoint is asked above its own head.
+    pub(super) async fn try_at<T, F>(&self, height: u64, ask: impl Fn(Endpoint) -> F) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let ask = &ask;
+        self.try_each(|endpoint| async move {
+            endpoint.reaches(height).await?;
+            ask(endpoint).await
+        })
+        .await
     }
 
     /// `eth_chainId`.
@@ -143,7 +164,7 @@ impl ChainReader {
             if header.hash == hash {
                 return Ok(header);
             }
-            Err(endpoint.identity().unproven(header.number, Unproven::OtherBlock))
+            Err(endpoint.unproven(header.number, Unproven::OtherBlock))
         })
         .await
     }
@@ -153,13 +174,13 @@ impl ChainReader {
     /// # Errors
     /// As [`ChainReader::header_by_hash`].
     pub async fn header_by_number(&self, number: u64) -> Result<Header, ChainError> {
-        self.try_each(|endpoint| async move {
+        self.try_at(number, |endpoint| async move {
             let params = json!([quantity(number), false]);
             let header = fetch_header(&endpoint, "eth_getBlockByNumber", params).await?;
             if header.number == number {
                 return Ok(header);
             }
-            Err(endpoint.identity().unproven(number, Unproven::OtherBlock))
+            Err(endpoint.unproven(number, Unproven::OtherBlock))
         })
         .await
     }
@@ -169,8 +190,10 @@ impl ChainReader {
     /// # Errors
     /// Every endpoint failed, or a header is unproven or unlinked.
     pub async fn headers(&self, from: u64, to: u64) -> Result<Vec<Header>, ChainError> {
-        self.try_each(|endpoint| async move { linked_headers(&endpoint, from, to, None).await })
-            .await
+        self.try_at(to, |endpoint| async move {
+            linked_headers(&endpoint, from, to, None).await
+        })
+        .await
     }
 
     /// The block of a proven header with its logs that `filter` asks for. Where the bloom denies them all there is no
@@ -182,8 +205,10 @@ impl ChainReader {
         let logs = if filter.bloom_hit(&header.bloom).is_none() {
             Vec::new()
         } else {
-            self.try_each(|endpoint| async move { proven_logs(&endpoint, Lane::Live, header, filter).await })
-                .await?
+            self.try_at(header.number, |endpoint| async move {
+                proven_logs(&endpoint, Lane::Live, header, filter).await
+            })
+            .await?
         };
         Ok(ProvenBlock {
             header: header.clone(),
@@ -234,7 +259,7 @@ pub(super) async fn fetch_header(
 ) -> Result<Header, ChainError> {
     let raw: RawHeader = endpoint.request(method, params).await?;
     raw.prove()
-        .map_err(|reason| endpoint.identity().unproven(raw.block().number, reason))
+        .map_err(|reason| endpoint.unproven(raw.block().number, reason))
 }
 
 /// The headers `from..=to` of one endpoint, proven, linked to each other and to `expected_parent`.
@@ -278,7 +303,7 @@ async fn header_batch(endpoint: &Endpoint, from: u64, to: u64) -> Result<Vec<Hea
     (from..=to)
         .zip(raw)
         .map(|(number, raw)| {
-            let unproven = |reason| endpoint.identity().unproven(number, reason);
+            let unproven = |reason| endpoint.unproven(number, reason);
             if raw.block().number != number {
                 return Err(unproven(Unproven::OtherBlock));
             }
@@ -305,7 +330,7 @@ pub(super) async fn proven_logs(
     })
     .await;
     match proven {
-        Some(proven) => proven.map_err(|reason| endpoint.identity().unproven(header.number, reason)),
+        Some(proven) => proven.map_err(|reason| endpoint.unproven(header.number, reason)),
         None => Err(endpoint.identity().failed(
             "eth_getBlockReceipts",
             Failure::transport("the proof was cut short"),

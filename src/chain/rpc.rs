@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use alloy::primitives::B256;
 use alloy::primitives::bytes::Bytes;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::{Failure, classify};
+use super::classify::classify;
+use super::error::{Failure, Problem};
 
 /// The largest answer that is read, in bytes. A block's receipts on a busy chain are about a tenth of it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -111,7 +113,7 @@ impl<T> Envelope<T> {
             (Some(error), _) => Err(error.into_failure(http_status)),
             (None, Outcome::Value(result)) => Ok(result),
             (None, Outcome::Null) => Err(Failure::missing("null")),
-            (None, Outcome::Absent) => Err(Failure::transport("an answer with neither result nor error")),
+            (None, Outcome::Absent) => Err(Failure::unreadable("an answer with neither result nor error")),
         }
     }
 }
@@ -156,7 +158,7 @@ pub(super) fn decode_one<T: DeserializeOwned>(
         serde_json::from_slice(text).map_err(|error| unreadable(text, &error, http_status))?;
     // A server that could not read the request answers with a null id and an error.
     if envelope.id() != Some(id) && envelope.error.is_none() {
-        return Err(Failure::transport("an answer to another request"));
+        return Err(Failure::unreadable("an answer to another request"));
     }
     envelope.into_result(http_status)
 }
@@ -172,7 +174,7 @@ fn decode_batch<T: DeserializeOwned>(
             serde_json::from_slice(text).map_err(|error| unreadable(text, &error, http_status))?;
         return match envelope.error {
             Some(error) => Err(error.into_failure(http_status)),
-            None => Err(Failure::transport("a batch was answered with one object")),
+            None => Err(Failure::unreadable("a batch was answered with one object")),
         };
     }
     let envelopes: Vec<Envelope<T>> =
@@ -184,7 +186,7 @@ fn decode_batch<T: DeserializeOwned>(
     ids.iter()
         .map(|id| match by_id.remove(id) {
             Some(envelope) => envelope.into_result(http_status),
-            None => Err(Failure::transport("a batch lacks an answer")),
+            None => Err(Failure::unreadable("a batch lacks an answer")),
         })
         .collect()
 }
@@ -196,13 +198,20 @@ fn unreadable(text: &[u8], error: &serde_json::Error, http_status: Option<u16>) 
         Some(status) if !(200..300).contains(&status) => Failure::new(
             classify(http_status, None, &shown),
             format!("HTTP {status}: {shown}"),
-        ),
-        _ => Failure::transport(format!(
+        )
+        .showing(Problem::NotJsonRpc),
+        _ => Failure::unreadable(format!(
             "unreadable answer at column {} of {} bytes",
             error.column(),
             text.len()
         )),
     }
+}
+
+/// A block's hash, unproven.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireHash {
+    pub hash: B256,
 }
 
 /// A `0x`-prefixed quantity that fits 64 bits.

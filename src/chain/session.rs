@@ -161,7 +161,7 @@ impl Keeper {
                 self.mailbox.disconnected(self.slot);
             }
             self.identity.show_connected(false);
-            self.identity.count_reconnect(lost.reason());
+            self.identity.count_disconnect(lost.reason(), lost.problem());
             let delay = backoff.next_delay();
             tracing::warn!(
                 chain = %self.identity.chain, endpoint = %self.identity.endpoint,
@@ -205,6 +205,8 @@ impl Keeper {
             self.pace,
             sink,
         );
+        let mut genesis = self.identity.genesis.clone();
+        genesis.mark_unchanged();
         let filter = self.filter.borrow_and_update().clone();
         if let Err(lost) = connection.introduce(filter).await {
             return lost;
@@ -212,7 +214,7 @@ impl Keeper {
         let mut ticks = interval(self.pace.ping.min(self.pace.behind) / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // In this order, and what is rare first: chance decides nothing here, and no flood holds up what is beside it.
+            // In a fixed order, so that a simulation repeats itself; what may come in any number comes last.
             let step = tokio::select! {
                 biased;
                 _ = ticks.tick() => connection.on_tick().await,
@@ -220,6 +222,7 @@ impl Keeper {
                     let sent = *self.suspected.borrow_and_update();
                     connection.on_suspicion(sent)
                 }
+                Ok(()) = genesis.changed(), if connection.is_ready() => connection.check_genesis().await.map(|_| ()),
                 Ok(()) = self.filter.changed(), if connection.is_ready() => {
                     let filter = self.filter.borrow_and_update().clone();
                     connection.subscribe_logs(&filter).await

@@ -3,6 +3,7 @@
 //! Owns the defaults of keys that stand inside a chain, as there is no table to merge them from. A token without a
 //! treasury, two chains with one id and a token that is its own treasury are refused here, before they cost money.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -13,7 +14,7 @@ use super::check::Context;
 use super::checked::{Chain, Endpoint, Payments};
 use super::fault::{Faults, join, read};
 use super::{raw, value};
-use crate::domain::{Amount, AmountError, ChainId, Token};
+use crate::domain::{Amount, AmountError, ChainId, Level, Token};
 
 /// The most decimals that a token may have.
 pub(super) const MAX_DECIMALS: u8 = 36;
@@ -129,6 +130,8 @@ fn chain(
         .map(|start| number(&at("start_block"), start, 0..=i64::MAX, faults));
     let range = raw.max_log_range.unwrap_or(MAX_LOG_RANGE);
     let max_log_range = number(&at("max_log_range"), range, 1..=100_000, faults);
+    let agree = agree(&at("agree"), raw.agree, endpoints.as_deref(), faults);
+    let level = faults.take(&at("level"), level(raw.level.as_deref()));
     let treasury = treasury(path, &raw, fallback, faults);
     if let (Some(treasury), Some(tokens)) = (treasury, &tokens)
         && tokens.iter().any(|token| token.address == treasury)
@@ -147,7 +150,43 @@ fn chain(
         tokens: tokens?,
         endpoints: endpoints?,
         max_log_range: max_log_range?,
+        agree: agree?,
+        level: level?,
     })
+}
+
+/// Two where there are two to ask. What was written is held against the operators, where they could be read.
+fn agree(
+    path: &str,
+    written: Option<i64>,
+    endpoints: Option<&[Endpoint]>,
+    faults: &mut Faults,
+) -> Option<usize> {
+    let operators: BTreeSet<&str> = endpoints?
+        .iter()
+        .map(|endpoint| endpoint.operator.as_str())
+        .collect();
+    let known = operators.len();
+    let Some(written) = written else {
+        return Some(known.clamp(1, 2));
+    };
+    let agree: usize = number(path, written, 1..=i64::MAX, faults)?;
+    if agree > known {
+        let problem = format!("must be at most {known}: so many operators have endpoints here");
+        faults.add(path, problem);
+        return None;
+    }
+    Some(agree)
+}
+
+fn level(written: Option<&str>) -> Result<Option<Level>, String> {
+    match written {
+        None | Some("auto") => Ok(None),
+        Some("receipts") => Ok(Some(Level::Receipts)),
+        Some("asked") => Ok(Some(Level::Asked)),
+        Some("none") => Ok(Some(Level::None)),
+        Some(_) => Err("must be auto, receipts, asked or none".to_owned()),
+    }
 }
 
 fn treasury(path: &str, raw: &raw::Chain, fallback: Option<Address>, faults: &mut Faults) -> Option<Address> {

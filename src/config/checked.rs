@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use secrecy::SecretString;
 
-use crate::domain::{Amount, ChainId, Token};
+use crate::domain::{Amount, ChainId, Level, Token};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -149,6 +149,10 @@ pub struct Chain {
     pub endpoints: Vec<Endpoint>,
     /// The widest range of one `eth_getLogs`.
     pub max_log_range: u64,
+    /// How many distinct operators must say the same of a block before it can settle; 1 where it is off.
+    pub agree: usize,
+    /// How completeness is shown; `None` finds out at start.
+    pub level: Option<Level>,
 }
 
 /// One RPC provider's pair of URLs. The URLs may hold keys: never logged, returned, or put in a metric label.

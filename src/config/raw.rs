@@ -88,6 +88,8 @@ pub(super) struct Chain {
     pub(super) development: bool,
     pub(super) treasury: Option<String>,
     pub(super) max_log_range: Option<i64>,
+    pub(super) agree: Option<i64>,
+    pub(super) level: Option<String>,
     /// Read one by one, so that each may have its own fault.
     #[serde(default)]
     pub(super) tokens: Vec<toml::Value>,

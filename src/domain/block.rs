@@ -71,9 +71,13 @@ pub struct LogEntry {
 pub enum Level {
     /// Absent by the bloom of a recomputed header, or present by receipts that rebuild its receipts root.
     Receipts,
+    /// The same logs by several operators, or by one twice, a block apart, where nothing can be recomputed.
+    Asked,
     /// Every log within its block's bloom and in order, and bloom hits without logs proven by receipts: enough for
     /// holdings in history, never for money.
     Ranged,
+    /// One endpoint's word: shown, and never credited.
+    None,
 }
 
 impl Level {
@@ -82,7 +86,9 @@ impl Level {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Receipts => "receipts",
+            Self::Asked => "asked",
             Self::Ranged => "ranged",
+            Self::None => "none",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Before a chain is followed: is it the chain that was read before, and where does it still agree with what is kept?
 
+use alloy::primitives::B256;
+
 use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
@@ -18,6 +20,9 @@ impl ChainTask {
         let found = self.reader.chain_id().await?;
         if found != self.settings.id {
             return Err(Halt::WrongChain(found.0).into());
+        }
+        if let Ok((row, _)) = self.engine.stored_chain(self.settings.id).await {
+            self.expect_genesis(row.genesis);
         }
         let genesis = self.reader.genesis_hash().await?;
         let head = self.reader.latest().await?;
@@ -76,7 +81,15 @@ impl ChainTask {
         Ok(())
     }
 
+    /// A development chain may be started anew, and then has another.
+    fn expect_genesis(&self, genesis: B256) {
+        if !self.settings.development {
+            self.reader.expect_genesis(genesis);
+        }
+    }
+
     fn take(&mut self, opened: &OpenedChain) {
+        self.expect_genesis(opened.row.genesis);
         self.fence = opened.fence;
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;

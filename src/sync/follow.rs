@@ -127,12 +127,7 @@ impl ChainTask {
     fn count_reorg(&self, ancestor: BlockRef) {
         let tip = self.window.tip().map_or(0, |tip| tip.number);
         let depth = tip.saturating_sub(ancestor.number);
-        let bucket = match depth {
-            0..=1 => "1",
-            2..=5 => "2-5",
-            6..=20 => "6-20",
-            _ => "21+",
-        };
+        let bucket = metrics::reorg_depth(depth);
         tracing::warn!(chain = %self.settings.name, depth, ancestor = ancestor.number, "the chain was reorganised");
         let name = self.settings.name.clone();
         ::metrics::counter!(metrics::CHAIN_REORGS_TOTAL, "chain" => name, "depth" => bucket).increment(1);

@@ -22,7 +22,7 @@ use crate::store::Watch;
 const PIECES_IN_FLIGHT: usize = 4;
 
 /// Logs that are folded in one transaction; it writes each touched balance once, however often it moved.
-const LOGS_PER_FOLD: usize = 50_000;
+const LOGS_PER_FOLD: usize = 100_000;
 
 /// Blocks that are folded in one transaction, where they hold few logs.
 const BLOCKS_PER_FOLD: usize = 5_000;

@@ -214,6 +214,7 @@ impl ChainTask {
                 Err(error @ SyncError::Halted(_)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
+                    self.report(self.status.problem);
                     self.reload().await?;
                     self.ask_for_watched(stream);
                 }
@@ -357,6 +358,7 @@ impl ChainTask {
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
         self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
+        self.health.set_endpoints(self.settings.id, self.reader.status());
     }
 
     pub(super) fn show(&self, name: &'static str, number: Option<u64>) {

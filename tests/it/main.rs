@@ -7,6 +7,8 @@ mod harness;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod ops;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tidy;

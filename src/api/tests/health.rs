@@ -25,7 +25,7 @@ async fn it_is_ready_once_its_chains_are_read_and_says_why_not() {
     api.read_blocks().await;
     assert_eq!(
         api.get("/readyz").await.ok(),
-        &json!({"status": "ready", "reasons": []})
+        &json!({"status": "ready", "reasons": [], "endpoints": []})
     );
     let health = api.get("/healthz").await;
     assert_eq!(
@@ -80,9 +80,35 @@ async fn operators_see_every_chain_and_no_url() {
     let chain = &chains.ok()["chains"][0];
     assert_eq!((&chain["behind"], &chain["head"]), (&json!(31), &json!(3)));
     assert_eq!(chain["read"], json!({"number": 3, "hash": hash(3).to_string()}));
-    assert_eq!(chain["endpoints"], json!([{"name": "local", "operator": "us"}]));
+    let unknown = json!({
+        "name": "local", "operator": "us", "connected": false, "head": null, "latencyMs": null, "problem": null,
+    });
+    assert_eq!(chain["endpoints"], json!([unknown]));
     assert_eq!(chain["tokens"][0]["symbol"], "USDC");
     assert_eq!(chain["lastHeaderAt"], "2025-10-09T08:53:20.000Z");
+}
+
+#[tokio::test]
+async fn a_bad_endpoint_is_named_and_alone_makes_nothing_not_ready() {
+    let api = Api::open().await;
+    api.read_blocks().await;
+    let bad = EndpointStatus {
+        name: "local".into(),
+        operator: "us".into(),
+        connected: true,
+        head: Some(7),
+        latency: Some(Duration::from_millis(42)),
+        problem: Some("wrong_genesis"),
+    };
+    api.health.set_endpoints(ANVIL, vec![bad]);
+    let named = json!([{"chain": "anvil", "endpoint": "local", "problem": "wrong_genesis"}]);
+    assert_eq!(api.get("/readyz").await.ok()["endpoints"], named);
+    assert_eq!(api.get("/healthz").await.ok()["endpoints"], named);
+    let chains = api.get("/api/admin/chains").await;
+    let shown = json!({
+        "name": "local", "operator": "us", "connected": true, "head": 7, "latencyMs": 42, "problem": "wrong_genesis",
+    });
+    assert_eq!(chains.ok()["chains"][0]["endpoints"], json!([shown]));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::domain::{
     Amount, BlockRef, ChainId, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER, Token,
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
-use crate::health::{ChainHealth, Health};
+use crate::health::{ChainHealth, EndpointStatus, Health};
 use crate::store::Store;
 
 /// 2025-10-09T08:53:20Z.
@@ -98,7 +98,7 @@ impl Answer {
     }
 }
 
-fn config(folder: &std::path::Path) -> Config {
+fn anvil() -> config::Chain {
     let endpoint = config::Endpoint {
         name: "local".to_owned(),
         operator: "us".to_owned(),
@@ -115,7 +115,7 @@ fn config(folder: &std::path::Path) -> Config {
         decimals: 6,
         dust: Amount::from(10_000),
     };
-    let anvil = config::Chain {
+    config::Chain {
         name: "anvil".to_owned(),
         id: ANVIL,
         block_time: Duration::from_secs(1),
@@ -127,7 +127,12 @@ fn config(folder: &std::path::Path) -> Config {
         tokens: vec![token],
         endpoints: vec![endpoint],
         max_log_range: 100,
-    };
+        agree: 1,
+        level: None,
+    }
+}
+
+fn config(folder: &std::path::Path) -> Config {
     Config {
         server: config::Server {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -166,7 +171,7 @@ fn config(folder: &std::path::Path) -> Config {
             tolerance: Duration::from_mins(5),
         },
         webhooks: Vec::new(),
-        chains: vec![anvil],
+        chains: vec![anvil()],
     }
 }
 

@@ -10,6 +10,7 @@ use alloy::eips::Encodable2718;
 use alloy::primitives::{Address, B256, Bloom, Bytes, Log, LogData, keccak256};
 use alloy_trie::root::ordered_trie_root_with_encoder;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -79,6 +80,8 @@ pub fn settings(endpoints: Vec<config::Endpoint>) -> config::Chain {
         tokens: Vec::new(),
         endpoints,
         max_log_range: 100,
+        agree: 1,
+        level: None,
     }
 }
 
@@ -173,6 +176,8 @@ pub enum Fault {
     Error(i64, &'static str),
     Raw(u16, &'static str),
     RetryAfter(&'static str),
+    /// An answer without an end.
+    Endless,
 }
 
 type Meddle = dyn Fn(&str, &Value, Result<Value, (i64, String)>) -> Option<Fault> + Send + Sync;
@@ -248,6 +253,11 @@ async fn answer(State(shared): State<Arc<Shared>>, body: String) -> Response {
             Some(Fault::Error(code, message)) => Err((code, message.to_owned())),
             Some(Fault::Raw(status, text)) => {
                 return (StatusCode::from_u16(status).unwrap(), text).into_response();
+            }
+            Some(Fault::Endless) => {
+                let megabyte = || Ok::<_, std::io::Error>(vec![b' '; 1 << 20]);
+                let endless = futures_util::stream::repeat_with(megabyte);
+                return Body::from_stream(endless).into_response();
             }
             Some(Fault::RetryAfter(seconds)) => {
                 let mut headers = HeaderMap::new();

@@ -231,6 +231,7 @@ async fn a_request_whose_socket_dies_is_answered_over_http() {
     let mut line = ws.accept_and_introduce(2).await;
     expect_connected(&mut stream).await;
     let die = async {
+        line.serve("eth_blockNumber", json!("0x2")).await;
         let (_, method, _) = line.request().await;
         assert_eq!(method, "eth_getBlockByNumber");
         drop(line);
@@ -263,12 +264,10 @@ async fn a_half_open_socket_is_left_when_an_answer_is_due() {
 #[tokio::test]
 async fn a_socket_that_stays_behind_the_poll_is_left() {
     let node = SocketNode::start().await;
-    let identity = Identity::new(
-        ("test".into(), ChainId(31_337)),
-        ("one".into(), "one".into()),
-        Clock::system(),
-    );
-    let identity = Arc::new(identity);
+    let one = endpoint("one", Some(node.url.clone()), None);
+    let (_genesis_sender, genesis) = watch::channel(None);
+    let chain_settings = settings(vec![one.clone()]);
+    let identity = Arc::new(Identity::new(&chain_settings, &one, genesis, Clock::system()));
     let mailbox = Arc::new(Mailbox::new(vec!["one".into()]));
     let (filter_sender, filter) = watch::channel(LogFilter::default());
     let pace = Pace {

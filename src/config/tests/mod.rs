@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::domain::Level;
 
 mod annotated;
 mod wrong;
@@ -279,5 +280,25 @@ fn a_chain_file_holds_chains_only() {
     assert_eq!(
         written.faults(),
         ["a.toml: a chain file may hold [chains.<name>] and nothing else"]
+    );
+}
+
+#[test]
+fn two_operators_confirm_each_other_unless_told_otherwise() {
+    let endpoint = |name: &str, operator: &str| {
+        format!(
+            "[[chains.anvil.endpoints]]\nname = \"{name}\"\noperator = \"{operator}\"\nhttp = \"http://{name}\"\n"
+        )
+    };
+    let chain = |keys: &str, operators: [&str; 2]| {
+        let endpoints = endpoint("a", operators[0]) + &endpoint("b", operators[1]);
+        let config = anvil(&format!("[chains.anvil]\n{keys}\n{endpoints}")).config();
+        (config.chains[0].agree, config.chains[0].level)
+    };
+    assert_eq!(chain("", ["x", "y"]), (2, None));
+    assert_eq!(chain("", ["x", "x"]), (1, None));
+    assert_eq!(
+        chain("agree = 1\nlevel = \"asked\"", ["x", "y"]),
+        (1, Some(Level::Asked))
     );
 }

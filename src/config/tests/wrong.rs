@@ -265,6 +265,15 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
     ),
     ("start_block = -1", "chains.anvil.start_block: must be at least 0"),
     (
+        "agree = 2",
+        "chains.anvil.agree: must be at most 1: so many operators have endpoints here",
+    ),
+    ("agree = 0", "chains.anvil.agree: must be at least 1"),
+    (
+        "level = \"full\"",
+        "chains.anvil.level: must be auto, receipts, asked or none",
+    ),
+    (
         "max_log_range = 0",
         "chains.anvil.max_log_range: must be between 1 and 100000",
     ),

@@ -74,6 +74,8 @@ pub fn settings() -> Settings {
         tokens: vec![token],
         endpoints: Vec::new(),
         max_log_range: 1_000,
+        agree: 1,
+        level: None,
     };
     Settings {
         chains: vec![chain],

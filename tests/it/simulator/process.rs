@@ -15,7 +15,7 @@ use tollgate::billing::Catalogue;
 use tollgate::chain::Network;
 use tollgate::clock::Clock;
 use tollgate::config::{self, StoreSettings};
-use tollgate::domain::{Amount, ChainId, Token};
+use tollgate::domain::{Amount, ChainId, Level, Token};
 use tollgate::engine::{Engine, EngineError, Settings};
 use tollgate::health::Health;
 use tollgate::store::{Faults, Store, StoreError};
@@ -86,6 +86,8 @@ pub fn settings(plan: &Plan) -> config::Chain {
         endpoints: (0..).zip(&plan.endpoints).map(endpoint).collect(),
         // An answer that is decoded off the thread would come back in an order of its own.
         max_log_range: 24,
+        agree: 1,
+        level: Some(Level::Receipts),
     }
 }
 
