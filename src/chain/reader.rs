@@ -106,15 +106,19 @@ impl ChainReader {
         .await
     }
 
-    /// `eth_chainId`.
+    /// `eth_chainId`, from an endpoint that serves this chain.
     ///
     /// # Errors
-    /// Every endpoint failed.
+    /// Every endpoint failed, or serves another chain.
     pub async fn chain_id(&self) -> Result<crate::domain::ChainId, ChainError> {
-        let Quantity(id) = self
-            .try_each(|endpoint| async move { endpoint.request("eth_chainId", json!([])).await })
-            .await?;
-        Ok(crate::domain::ChainId(id))
+        self.try_each(|endpoint| async move {
+            let Quantity(id) = endpoint.request("eth_chainId", json!([])).await?;
+            let identity = endpoint.identity();
+            let checked = identity.check_chain(id);
+            checked.map_err(|failure| identity.failed("eth_chainId", failure))?;
+            Ok(crate::domain::ChainId(id))
+        })
+        .await
     }
 
     /// The hash of block 0 as the endpoint gives it: an identity to compare, so it is not recomputed.

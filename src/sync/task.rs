@@ -42,9 +42,6 @@ const MAX_SIGHTINGS: usize = 64;
 /// Why a chain must not go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// The endpoints answer for another chain.
-    #[error("the endpoints answer for chain {0}, which is not this chain's id")]
-    WrongChain(u64),
     /// The chain has another block 0 than before.
     #[error("the chain has another genesis than the one that was read before")]
     WrongGenesis,
@@ -63,7 +60,6 @@ impl Halt {
     /// What readiness says of it.
     const fn problem(&self) -> &'static str {
         match self {
-            Self::WrongChain(_) => "halted: the endpoints answer for another chain",
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep => "halted: reorganised below everything that is kept",
             Self::Token(_) => "halted: a token's contract is not as configured",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
-use sqlx::Executor as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::{sleep, sleep_until};
 use tollgate::domain::{Amount, ChainId, GateAction, Interval, Rule};
 use tollgate::engine::{CreateCharge, CreateGate, Engine, ExpireCharges, Origin, RefoldDue};
@@ -56,12 +57,36 @@ pub fn live(plan: &Plan, database: &Path, is_loud: bool) -> World {
         if ended == Ended::AtPeace {
             break;
         }
+        wait_until_closed(database);
         at_ms += 1_000;
     }
     Arc::into_inner(shared)
         .expect("every process is over")
         .into_inner()
         .expect("nobody panicked with the world in hand")
+}
+
+/// Connections of a process that ended are closed by threads of their own; nobody else may have the file meanwhile.
+fn wait_until_closed(database: &Path) {
+    let options = SqliteConnectOptions::new()
+        .filename(database)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(Duration::from_millis(20));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let alone = || async {
+        let mut conn = SqliteConnection::connect_with(&options).await?;
+        conn.execute("begin exclusive; rollback").await?;
+        conn.close().await
+    };
+    for _ in 0..500 {
+        if runtime.block_on(alone()).is_ok() {
+            return;
+        }
+    }
+    panic!("a process that ended still has its database");
 }
 
 fn process(shared: &Shared, disk: &Arc<Disk>, database: &Path, at_ms: i64) -> Ended {

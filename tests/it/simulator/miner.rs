@@ -8,7 +8,7 @@ use super::tx::{self, Act, Tx};
 use crate::random::Random;
 
 /// Blocks that no reorganisation touches: what is given to the holders stands in them.
-pub const BEDROCK: usize = 3;
+pub const BEDROCK: usize = 4;
 
 /// Makes the chain.
 pub struct Miner {
