@@ -26,6 +26,9 @@ struct Arguments {
     /// Seeds that run at once; as many as there are processors where it is left out.
     #[arg(long)]
     threads: Option<usize>,
+    /// Runs each seed twice, and compares.
+    #[arg(long)]
+    twice: bool,
     /// Logs of the code that is tested, as `RUST_LOG` names them.
     #[arg(long)]
     log: Option<String>,
@@ -51,12 +54,14 @@ fn main() -> ExitCode {
 
 fn replay(seed: u64) -> bool {
     let report = simulator::run(seed, true);
-    let again = simulator::run(seed, false);
+    println!("{}", report.text);
     print(&report);
-    println!(
-        "digest {:016x} over {} events; played again: {:016x}",
-        report.digest, report.events, again.digest
-    );
+    let again = simulator::run(seed, true);
+    println!("digest {:016x} over {} events", report.digest, report.events);
+    let differ = report.text.lines().zip(again.text.lines()).find(|(a, b)| a != b);
+    if let Some((first, second)) = differ {
+        println!("played again, this is the first difference:\n{first}\n{second}");
+    }
     report.breaches.is_empty() && report.digest == again.digest
 }
 
@@ -75,7 +80,10 @@ fn run(arguments: &Arguments) -> bool {
                     if seed >= end {
                         return;
                     }
-                    let report = simulator::run(seed, false);
+                    let mut report = simulator::run(seed, false);
+                    if arguments.twice && report.digest != simulator::run(seed, false).digest {
+                        report.breaches.push("it ran otherwise the second time".to_owned());
+                    }
                     events.fetch_add(report.events, Ordering::Relaxed);
                     if !report.breaches.is_empty() {
                         failed.fetch_add(1, Ordering::Relaxed);

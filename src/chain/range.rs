@@ -52,6 +52,7 @@ impl ChainReader {
         let to = to.min(from.saturating_add(MAX_RANGE_BLOCKS - 1));
         self.try_at(to, |endpoint| async move {
             let (headers, fetched) = tokio::try_join!(
+                biased;
                 linked_headers(&endpoint, from, to, expected_parent),
                 fetch_logs(&endpoint, from, to, filter),
             )?;

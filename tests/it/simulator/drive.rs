@@ -13,6 +13,7 @@ use tollgate::engine::{CreateCharge, CreateGate, Engine, ExpireCharges, Origin, 
 use tollgate::store::Store;
 
 use super::disk::{Disk, End};
+use super::gate::Keeper;
 use super::net::{Shared, chain_changed, lock};
 use super::node::CHAIN;
 use super::oracle;
@@ -34,12 +35,12 @@ enum Ended {
 }
 
 /// Lives a world to its end, on a database of its own.
-pub fn live(plan: &Plan, database: &Path, is_loud: bool) -> World {
+pub fn live(plan: &Plan, database: &Path, is_kept: bool) -> World {
     let vigil = Arc::new(Vigil::default());
     // A runtime's clock is needed to make the world; it begins with the first process.
     let first = runtime(&vigil);
     let shared = Arc::new(std::sync::Mutex::new(
-        first.block_on(async { World::new(plan.clone(), is_loud) }),
+        first.block_on(async { World::new(plan.clone(), is_kept) }),
     ));
     drop(first);
     let mut at_ms = DAWN_MS;
@@ -92,6 +93,7 @@ fn wait_until_closed(database: &Path) {
 fn process(shared: &Shared, disk: &Arc<Disk>, database: &Path, at_ms: i64) -> Ended {
     let vigil = Arc::new(Vigil::default());
     let runtime = runtime(&vigil);
+    let _keeper = tracing::subscriber::set_default(Keeper::new(Arc::clone(&vigil.gate)));
     let end: Arc<End> = Arc::clone(&disk.end);
     let ended = runtime.block_on(async {
         lock(shared).begin_process(Arc::clone(disk), at_ms);
@@ -109,6 +111,7 @@ fn process(shared: &Shared, disk: &Arc<Disk>, database: &Path, at_ms: i64) -> En
         lock(shared).end_process(format_args!("the process ended: {ended:?}"));
         ended
     });
+    vigil.gate.leave_open();
     // Whatever was under way is dropped where it stands.
     drop(runtime);
     ended
@@ -132,7 +135,6 @@ async fn life(
     };
     vigil.watch(store.clone());
     let Ok(instance) = Instance::start(&shared, &store).await else {
-        store.close().await;
         return Ended::Stopped;
     };
     let mut life = Life {
@@ -144,7 +146,6 @@ async fn life(
     for instance in life.instances.into_iter().rev() {
         instance.stop().await;
     }
-    life.store.close().await;
     ended
 }
 

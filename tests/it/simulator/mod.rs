@@ -7,6 +7,7 @@ mod block;
 mod disk;
 mod drive;
 mod fault;
+mod gate;
 mod miner;
 mod net;
 mod node;
@@ -38,27 +39,32 @@ pub struct Report {
     pub breaches: Vec<String>,
     /// The same for the same seed.
     pub digest: u64,
-    /// What was noted on the way.
+    /// How much was noted on the way.
     pub events: u64,
+    /// What was noted, where it was wanted: the plan, and a line for each event.
+    pub text: String,
 }
 
-/// Lives one seed through; tells of it where `is_loud`.
-pub fn run(seed: u64, is_loud: bool) -> Report {
+/// Lives one seed through; keeps the text of it where that is wanted.
+pub fn run(seed: u64, is_kept: bool) -> Report {
     let plan = Plan::of(seed);
-    if is_loud {
-        println!("{plan:#?}");
-    }
     let folder = folder();
     let database = folder.path().join("seed.sqlite");
     std::fs::write(&database, template()).expect("the template is copied");
     // Delays between attempts are drawn from the thread's own generator; the folder's name was too.
     fastrand::seed(seed);
-    let world = drive::live(&plan, &database, is_loud);
+    let mut world = drive::live(&plan, &database, is_kept);
+    let text = if is_kept {
+        format!("{plan:#?}\n{}", world.trace.take_text())
+    } else {
+        String::new()
+    };
     Report {
         seed,
         breaches: world.breaches,
         digest: world.trace.digest(),
         events: world.trace.events,
+        text,
     }
 }
 

@@ -161,7 +161,7 @@ fn reply(world: &mut World, slot: usize, call: &Value) -> Reply {
         Reply::Plain(..) => "plain",
         Reply::Cut(_) => "cut",
     };
-    world.note(slot, method, kind);
+    world.note(slot, method, &format!("{kind} #{}", call["id"]));
     reply
 }
 

@@ -1,8 +1,8 @@
 //! One process: the real engine, store and chain task over the world's network, on a runtime whose time is virtual.
 //!
-//! Time goes on only where nothing is under way: while a statement runs on the database's own thread, the runtime is kept
-//! awake, and what comes back from there waits until all else has come to rest. So the order of things depends on the
-//! seed alone.
+//! Time goes on only where nothing is under way: while the database's own thread works, the runtime is kept awake. That
+//! thread begins when all else has come to rest (`gate`), and what comes back from it waits until all else has come to rest
+//! again. So the order of things depends on the seed alone.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -23,6 +23,7 @@ use tollgate::sync::ChainTask;
 use tollgate::task::Tasks;
 
 use super::disk::Disk;
+use super::gate::Gate;
 use super::net::{Net, Shared, lock};
 use super::node::CHAIN;
 use super::plan::{EndpointPlan, Plan};
@@ -30,17 +31,20 @@ use super::tx::{TREASURY, USDC};
 
 /// Keeps a runtime awake while its database works.
 #[derive(Default)]
-pub struct Vigil(Mutex<Option<Store>>);
+pub struct Vigil {
+    store: Mutex<Option<Store>>,
+    pub gate: Arc<Gate>,
+}
 
 impl Vigil {
     fn is_needed(&self) -> bool {
-        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         watched.as_ref().is_none_or(Store::in_use)
     }
 
     /// Until then everything counts as work.
     pub fn watch(&self, store: Store) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
     }
 }
 
@@ -55,6 +59,7 @@ pub fn runtime(vigil: &Arc<Vigil>) -> tokio::runtime::Runtime {
         .max_blocking_threads(1)
         .on_thread_park(move || {
             if vigil.is_needed() {
+                vigil.gate.open();
                 tokio::spawn(async {});
                 std::thread::yield_now();
             }

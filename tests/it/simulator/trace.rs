@@ -7,25 +7,26 @@ use std::hash::{DefaultHasher, Hasher as _};
 #[derive(Default)]
 pub struct Trace {
     hasher: DefaultHasher,
-    is_loud: bool,
+    /// All of it, where it is wanted.
+    text: Option<String>,
     pub events: u64,
 }
 
 impl fmt::Write for Trace {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.hasher.write(text.as_bytes());
-        if self.is_loud {
-            print!("{text}");
+        if let Some(all) = &mut self.text {
+            all.push_str(text);
         }
         Ok(())
     }
 }
 
 impl Trace {
-    /// One that is printed too, or not.
-    pub fn new(is_loud: bool) -> Self {
+    /// One whose text is kept too, or not.
+    pub fn new(is_kept: bool) -> Self {
         Self {
-            is_loud,
+            text: is_kept.then(String::new),
             ..Self::default()
         }
     }
@@ -35,11 +36,16 @@ impl Trace {
         writeln!(self, "{at_ms:>8} {what}").expect("a trace takes all");
     }
 
-    /// Only told.
-    pub fn aside(&self, at_ms: i64, what: fmt::Arguments<'_>) {
-        if self.is_loud {
-            println!("{at_ms:>8}   ({what})");
+    /// Only in the text.
+    pub fn aside(&mut self, at_ms: i64, what: fmt::Arguments<'_>) {
+        if let Some(all) = &mut self.text {
+            writeln!(all, "{at_ms:>8}   ({what})").expect("a text takes all");
         }
+    }
+
+    /// What was kept.
+    pub fn take_text(&mut self) -> String {
+        self.text.take().unwrap_or_default()
     }
 
     /// The same for the same run.

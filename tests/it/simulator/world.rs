@@ -70,7 +70,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(plan: Plan, is_loud: bool) -> Self {
+    pub fn new(plan: Plan, is_kept: bool) -> Self {
         let mut miner = Miner::new(plan.random(1), plan.fill, plan.bustle);
         let prelude = usize::try_from(plan.prelude).unwrap();
         miner.prelude(prelude, plan.block_ms, DAWN_MS);
@@ -82,7 +82,7 @@ impl World {
             miner,
             nodes,
             lines: plan.endpoints.iter().map(|_| Vec::new()).collect(),
-            trace: Trace::new(is_loud),
+            trace: Trace::new(is_kept),
             breaches: Vec::new(),
             random: plan.random(100),
             disk: None,
@@ -229,7 +229,7 @@ impl World {
     }
 
     /// For whoever replays it; the digest knows nothing of it.
-    pub fn aside(&self, what: std::fmt::Arguments<'_>) {
+    pub fn aside(&mut self, what: std::fmt::Arguments<'_>) {
         let at_ms = self.now_ms() - DAWN_MS;
         self.trace.aside(at_ms, what);
     }
