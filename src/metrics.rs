@@ -59,6 +59,8 @@ metrics_list! {
     Gauge CHAIN_READ = "tollgate_chain_read" in Count;
     /// Number of the newest block that may change money or access, by chain.
     Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
+    /// Blocks that are left to read, by chain: its own below the head, and those of watched contracts' past.
+    Gauge CHAIN_BACKFILL_REMAINING_BLOCKS = "tollgate_chain_backfill_remaining_blocks" in Count;
     /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
     Counter CHAIN_REORGS_TOTAL = "tollgate_chain_reorgs_total" in Count;
     /// From the last byte of a head's announcement to the commit of its block, by chain.

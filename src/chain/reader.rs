@@ -19,6 +19,7 @@ use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::filter::LogFilter;
 use super::header::{RawHeader, first_unlinked};
 use super::proof::{WireReceipt, prove_receipts};
+use super::relay::first_answer;
 use super::rpc::{Quantity, WireHash, quantity};
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 use crate::health::EndpointStatus;
@@ -71,26 +72,18 @@ impl ChainReader {
         self.endpoints.expect_genesis(genesis);
     }
 
-    /// Asks each endpoint in turn until one answers. The first failure is the one returned: it is the best endpoint's.
+    /// Asks each endpoint in turn until one answers. The failure that is returned is the best endpoint's.
     pub(super) async fn try_each<T, F>(&self, ask: impl Fn(Endpoint) -> F) -> Result<T, ChainError>
     where
         F: Future<Output = Result<T, ChainError>>,
     {
-        let mut first = None;
-        for endpoint in self.endpoints.ranked() {
-            match ask(endpoint).await {
-                Ok(value) => return Ok(value),
-                Err(error) if error.is_reverted() => return Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "an endpoint failed a read");
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| ChainError::Settings {
-            endpoint: Arc::from("chain"),
-            problem: "no endpoint is configured",
-        }))
+        let answer = first_answer(self.endpoints.ranked(), ask).await;
+        answer.map_err(|failure| {
+            failure.unwrap_or_else(|| ChainError::Settings {
+                endpoint: Arc::from("chain"),
+                problem: "no endpoint is configured",
+            })
+        })
     }
 
     /// As [`ChainReader::try_each`], of a block at `height` or below: no endpoint is asked above its own head.

@@ -166,6 +166,7 @@ impl Keeper {
                 Ok(socket) => self.live(socket, &mut backoff).await,
                 Err(lost) => lost,
             };
+            self.identity.recheck.store(true, Ordering::Relaxed);
             if self.link.is_up.swap(false, Ordering::SeqCst) {
                 self.mailbox.disconnected(self.slot);
             }

@@ -173,15 +173,11 @@ impl Command for Advance {
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
-        let mut step = Step {
-            chain: settings,
-            heights: Heights {
-                head: self.head,
-                ..row.heights
-            },
-            touched: BTreeSet::new(),
-            moves: Moves::load(work, self.chain),
+        let heights = Heights {
+            head: self.head,
+            ..row.heights
         };
+        let mut step = Step::begin(work, settings, heights);
         if let Some(ancestor) = self.rollback_to {
             step.roll_back(work, ancestor).await?;
         }
@@ -218,14 +214,23 @@ impl Advance {
 }
 
 /// One run of [`Advance`].
-struct Step<'c> {
+pub(super) struct Step<'c> {
     chain: &'c config::Chain,
     heights: Heights,
     touched: BTreeSet<ChargeId>,
     moves: Moves,
 }
 
-impl Step<'_> {
+impl<'c> Step<'c> {
+    pub(super) fn begin(work: &Work<'_>, chain: &'c config::Chain, heights: Heights) -> Self {
+        Self {
+            chain,
+            heights,
+            touched: BTreeSet::new(),
+            moves: Moves::load(work, chain.id),
+        }
+    }
+
     /// Takes back everything above `ancestor`.
     async fn roll_back(&mut self, work: &mut Work<'_>, ancestor: BlockRef) -> Result<(), EngineError> {
         let chain = self.chain.id;
@@ -291,10 +296,16 @@ impl Step<'_> {
         Ok(())
     }
 
-    async fn read_payments(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
+    /// Stores the payments of one block, none of which may be in force already. Returns how many there are.
+    pub(super) async fn read_payments(
+        &mut self,
+        work: &mut Work<'_>,
+        block: &ProvenBlock,
+    ) -> Result<usize, EngineError> {
         let Some(money) = money(self.chain) else {
-            return Ok(());
+            return Ok(0);
         };
+        let mut read = 0;
         for log in &block.logs {
             let Some(transfer) = ledger::transfer(log) else {
                 continue;
@@ -342,6 +353,7 @@ impl Step<'_> {
                 }) => Some(kept),
                 _ => settle::allocate(work, &payment).await?,
             };
+            read += 1;
             work.tx.put_payment(&payment).await?;
             work.tx.put_observation(&payment).await?;
             work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
@@ -354,7 +366,7 @@ impl Step<'_> {
                     .await?;
             }
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Moves `settled` up to what the finality policy covers, and lets it take effect.
@@ -382,7 +394,17 @@ impl Step<'_> {
         };
         self.heights.settled = Some(block);
         self.heights.settled_time_ms = time_ms;
-        for mut payment in store::confirming_up_to(work.tx.conn(), chain, number).await? {
+        self.confirm(work).await?;
+        self.moves.settle(work, before, number).await
+    }
+
+    /// Confirms the payments that are settled.
+    pub(super) async fn confirm(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let chain = self.chain.id;
+        let Some(settled) = self.heights.settled else {
+            return Ok(());
+        };
+        for mut payment in store::confirming_up_to(work.tx.conn(), chain, settled.number).await? {
             payment.state = PaymentState::Confirmed;
             work.tx.put_payment(&payment).await?;
             work.audit(
@@ -400,7 +422,12 @@ impl Step<'_> {
             self.touched
                 .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
         }
-        self.moves.settle(work, before, number).await
+        Ok(())
+    }
+
+    /// Folds the charges that were touched, without a step of the chain.
+    pub(super) async fn settle_touched(self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await
     }
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {

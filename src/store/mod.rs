@@ -38,7 +38,10 @@ pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
-pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
+pub use payment::{
+    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
+    payments_of_charge,
+};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// Which database is behind the store.
@@ -220,6 +223,19 @@ impl Store {
     pub fn in_use(&self) -> bool {
         let used = |pool: &AnyPool| usize::try_from(pool.size()).is_ok_and(|size| size > pool.num_idle());
         used(&self.writers) || used(&self.readers)
+    }
+
+    /// Begins a transaction that sees one state of the database, and is to write nothing.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        happens(self.faults.as_ref(), Moment::Read).await?;
+        let begin = match self.backend {
+            Backend::Sqlite => "begin",
+            Backend::Postgres => "begin isolation level repeatable read read only",
+        };
+        Ok(self.readers.begin_with(begin).await?)
     }
 
     /// Begins the one kind of transaction that may write. Dropped without [`WriteTx::commit`], it leaves no trace.

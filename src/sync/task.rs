@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
+use super::progress::Progress;
 use super::streamed::Streamed;
 use super::watching;
 use super::window::Window;
@@ -112,6 +113,7 @@ pub struct ChainTask {
     pub(super) filter: LogFilter,
     pub(super) contracts: BTreeSet<Address>,
     pub(super) streamed: Streamed,
+    pub(super) progress: Arc<Progress>,
     lower_polls: u32,
     connected: bool,
 }
@@ -138,6 +140,7 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
+            progress: Arc::new(Progress::new(&settings.name)),
             lower_polls: 0,
             connected: false,
             settings,
@@ -352,6 +355,7 @@ impl ChainTask {
             .read
             .map_or(self.start_number, |read| read.number + 1);
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
+        self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
         self.health.set_chain(self.settings.id, self.status);
         self.health.set_endpoints(self.settings.id, self.reader.status());

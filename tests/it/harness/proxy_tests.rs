@@ -147,7 +147,7 @@ async fn a_fault_strikes_what_it_is_for_and_nothing_else() {
         Value::Null
     );
     assert_eq!(result(&proxy, "eth_blockNumber", json!([])).await, "0x2");
-    assert_eq!(lag.lift(), 2);
+    assert_eq!(lag.lift(), 3);
     assert_eq!(
         result(&proxy, "eth_getBlockByNumber", latest).await["number"],
         "0x3"

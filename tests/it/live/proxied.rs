@@ -34,11 +34,11 @@ pub struct Proxied {
 impl Proxied {
     /// One endpoint, both ways. `name` is the chain's, of which the metrics are told apart by.
     pub async fn start(name: &str) -> Self {
-        Self::start_with(name, |_| {}).await
+        Self::start_with(name, |_, _| {}).await
     }
 
-    /// The same with other settings.
-    pub async fn start_with(name: &str, adjust: impl FnOnce(&mut Chain)) -> Self {
+    /// The same with other settings; `adjust` is given the endpoint that is not behind the proxy too.
+    pub async fn start_with(name: &str, adjust: impl FnOnce(&mut Chain, Endpoint)) -> Self {
         counted::start();
         let anvil = Anvil::start().await;
         let proxy = Proxy::start(&anvil.http_url()).unwrap();
@@ -46,8 +46,8 @@ impl Proxied {
             name.clone_into(&mut chain.name);
             chain.development = false;
             chain.poll_interval = Duration::from_millis(100);
-            chain.endpoints = vec![endpoint(PROXIED, &proxy)];
-            adjust(chain);
+            let direct = std::mem::replace(&mut chain.endpoints[0], endpoint(PROXIED, &proxy));
+            adjust(chain, direct);
         })
         .await;
         let nft = world.anvil.deploy("MemberNft").await;
@@ -60,6 +60,8 @@ impl Proxied {
             next_id: 1,
             label: format!("chain=\"{name}\""),
         };
+        let streaming = || proxied.counted(metrics::ENDPOINT_CONNECTED, &[]) > 0;
+        proxied.world.wait_until("a socket", streaming).await;
         proxied.world.anvil.mine(CONFIRMATIONS).await;
         proxied.member_is(0, Eligibility::Ineligible).await;
         proxied

@@ -188,7 +188,7 @@ impl Life {
         }
     }
 
-    fn leader(&self) -> &Instance {
+    fn newest(&self) -> &Instance {
         self.instances.last().expect("there is an instance")
     }
 
@@ -306,17 +306,21 @@ impl Life {
             world.calm_blocks += 1;
         }
         let is_late = lock(&self.shared).calm_blocks > MAX_CALM_BLOCKS;
-        let leader = self.leader();
-        let unrest = oracle::unrest(&self.shared, &leader.engine, &leader.health);
-        if let Some(unrest) = &unrest
-            && !is_late
-        {
-            lock(&self.shared).aside(format_args!("not yet: {unrest}"));
-            return false;
+        // One of them leads: whoever took the chain over last.
+        let unrest = |instance: &Instance| oracle::unrest(&self.shared, &instance.engine, &instance.health);
+        let (mut leader, mut trouble) = (self.newest(), unrest(self.newest()));
+        for instance in &self.instances {
+            if trouble.is_some() && unrest(instance).is_none() {
+                (leader, trouble) = (instance, None);
+            }
         }
-        if let Some(unrest) = unrest {
-            let breach = format!("it never came right: {unrest}");
-            lock(&self.shared).breach(breach);
+        if let Some(trouble) = trouble {
+            let mut world = lock(&self.shared);
+            if !is_late {
+                world.aside(format_args!("not yet: {trouble}"));
+                return false;
+            }
+            world.breach(format!("it never came right: {trouble}"));
         }
         self.inspect().await;
         oracle::judge_answers(&self.shared, &leader.engine);

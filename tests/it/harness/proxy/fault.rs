@@ -147,6 +147,7 @@ impl Rule {
         for param in params.into_iter().flatten() {
             if *param == "latest" {
                 *param = quantity(head);
+                self.struck();
             }
         }
     }
