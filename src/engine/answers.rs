@@ -381,15 +381,15 @@ impl Answers {
         holders.iter().map(value).collect()
     }
 
+    /// In the order of their contracts.
     pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
         let Some(lock) = self.chains.get(&chain) else {
             return Vec::new();
         };
-        read(lock)
-            .contracts
-            .values()
-            .map(|contract| contract.watch)
-            .collect()
+        let state = read(lock);
+        let mut watches: Vec<Watch> = state.contracts.values().map(|known| known.watch).collect();
+        watches.sort_by_key(|watch| watch.contract);
+        watches
     }
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantAnswer>> {

@@ -233,13 +233,7 @@ impl Engine {
 
 /// Full jitter over a window that doubles: racing transactions spread out instead of racing again.
 fn pause_before(attempt: u32) -> Duration {
-    let mut byte = [0_u8; 1];
-    let share = if getrandom::fill(&mut byte).is_ok() {
-        u64::from(byte[0])
-    } else {
-        128
-    };
-    Duration::from_micros((2_000 << attempt.min(7)) * share / 255)
+    Duration::from_micros(fastrand::u64(0..=2_000 << attempt.min(7)))
 }
 
 impl Inner {

@@ -46,9 +46,6 @@ const MAX_SIGHTINGS: usize = 64;
 /// Why a chain must not go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// The endpoints answer for another chain.
-    #[error("the endpoints answer for chain {0}, which is not this chain's id")]
-    WrongChain(u64),
     /// The chain has another block 0 than before.
     #[error("the chain has another genesis than the one that was read before")]
     WrongGenesis,
@@ -73,7 +70,6 @@ impl Halt {
     /// What readiness says of it.
     const fn problem(&self) -> &'static str {
         match self {
-            Self::WrongChain(_) => "halted: the endpoints answer for another chain",
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Token(_) => "halted: a token's contract is not as configured",
@@ -178,6 +174,7 @@ impl ChainTask {
             filter,
         };
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             outcome = task.follow_through(stream, &stop) => outcome,
         };
@@ -234,10 +231,11 @@ impl ChainTask {
         self.weigh(heard).await?;
         let (heard, hearing) = mpsc::channel(1);
         tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
             outcome = self.follow(stream, hearing) => outcome,
             outcome = history.run() => outcome,
             () = lookout.run(heard) => Ok(()),
-            () = stop.cancelled() => Ok(()),
         }
     }
 
@@ -250,12 +248,14 @@ impl ChainTask {
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What is rare first, so that no flood of hints holds up the poll.
             let outcome = tokio::select! {
-                event = stream.next() => self.hear(event, stream).await,
+                biased;
+                _ = watches.changed() => Ok(()),
+                Some(heard) = hearing.recv() => self.weigh(heard).await,
                 // Where several operators are asked, that is the poll.
                 _ = poll.tick(), if !self.council.is_asked() => self.poll().await,
-                Some(heard) = hearing.recv() => self.weigh(heard).await,
-                _ = watches.changed() => Ok(()),
+                event = stream.next() => self.hear(event, stream).await,
             };
             let outcome = match outcome {
                 Ok(()) => self.watch_contracts(stream).await,
@@ -271,6 +271,7 @@ impl ChainTask {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.report(self.status.problem);
                     self.reload().await?;
+                    self.ask_for_watched(stream);
                 }
             }
         }
@@ -329,6 +330,7 @@ impl ChainTask {
             tokio::pin!(following);
             loop {
                 tokio::select! {
+                    biased;
                     outcome = &mut following => break outcome,
                     log = stream.next_log(), if heard.len() < MAX_HEARD => {
                         sight(&engine, chain, &log);
@@ -444,13 +446,18 @@ impl ChainTask {
                 })
                 .await?;
         }
+        self.ask_for_watched(stream);
+        Ok(())
+    }
+
+    /// Brings the filter up to the contracts that the live blocks must bring.
+    fn ask_for_watched(&mut self, stream: &StreamHandle) {
         let live = watching::live(&self.engine.watches(self.settings.id));
         if live != self.contracts {
             self.filter = watching::filter(&self.settings, &live);
             self.contracts = live;
             stream.set_filter(self.filter.clone());
         }
-        Ok(())
     }
 
     /// Whether logs are expected to be streamed.
