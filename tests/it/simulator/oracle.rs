@@ -323,7 +323,7 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
         return Some(format!("it is not ready: {:?}", health.chain(ChainId(CHAIN))));
     }
     let watches = engine.watches(ChainId(CHAIN));
-    if watches.len() < 2 || !watches.iter().all(|watch| watch.is_complete()) {
+    if watches.len() < 2 || !watches.iter().all(tollgate::store::Watch::is_complete) {
         return Some(format!("the past is not complete: {watches:?}"));
     }
     let is_late = world.calm_blocks > world.plan.confirmations + 2;
