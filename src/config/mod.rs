@@ -7,6 +7,7 @@
 mod changes;
 mod check;
 mod check_chain;
+mod check_finality;
 mod checked;
 mod env;
 mod fault;

@@ -5,6 +5,8 @@
 
 mod deadlines;
 mod deliveries;
+mod finality;
+mod finality_at_random;
 mod folding;
 mod following;
 mod holdings;
@@ -12,6 +14,7 @@ mod leadership;
 mod matching;
 mod mistrust;
 mod proofs;
+mod quarantine;
 mod requests;
 mod settling;
 mod subscriptions;
