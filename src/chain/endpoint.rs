@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::choice::Candidate;
+use super::compute::compute;
 use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven};
 use super::header::RawHeader;
 use super::http::Http;
@@ -484,10 +485,7 @@ fn refuses_batches(class: &ErrorClass) -> bool {
 }
 
 async fn decode<T: DeserializeOwned + Send + 'static>(body: Body) -> Result<Vec<T>, Failure> {
-    if body.len() <= DECODE_INLINE_BYTES {
-        return body.decode();
-    }
-    tokio::task::spawn_blocking(move || body.decode())
+    compute(body.len() > DECODE_INLINE_BYTES, move || body.decode())
         .await
-        .unwrap_or_else(|_| Err(Failure::transport("the answer could not be decoded")))
+        .unwrap_or_else(|| Err(Failure::transport("the answer could not be decoded")))
 }

@@ -16,10 +16,7 @@ const MAX_HEAD_AGE_MS: i64 = 15 * 60 * 1000;
 impl ChainTask {
     /// Takes the chain over and finds the highest block that is still ours.
     pub(super) async fn start(&mut self) -> Result<(), SyncError> {
-        let found = self.reader.chain_id().await?;
-        if found != self.settings.id {
-            return Err(Halt::WrongChain(found.0).into());
-        }
+        self.reader.chain_id().await?;
         if let Ok((row, _)) = self.engine.stored_chain(self.settings.id).await {
             self.expect_genesis(row.genesis);
         }

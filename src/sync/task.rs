@@ -46,9 +46,6 @@ const MAX_SIGHTINGS: usize = 64;
 /// Why a chain must not go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// The endpoints answer for another chain.
-    #[error("the endpoints answer for chain {0}, which is not this chain's id")]
-    WrongChain(u64),
     /// The chain has another block 0 than before.
     #[error("the chain has another genesis than the one that was read before")]
     WrongGenesis,
@@ -64,20 +61,15 @@ pub enum Halt {
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
-    /// Another instance leads this chain.
-    #[error("another instance leads this chain")]
-    LeaseLost,
 }
 
 impl Halt {
     /// What readiness says of it.
-    const fn problem(&self) -> &'static str {
+    pub(super) const fn problem(&self) -> &'static str {
         match self {
-            Self::WrongChain(_) => "halted: the endpoints answer for another chain",
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Token(_) => "halted: a token's contract is not as configured",
-            Self::LeaseLost => "halted: another instance leads this chain",
         }
     }
 }
@@ -88,6 +80,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// Another instance leads this chain: it is followed.
+    #[error("another instance leads this chain")]
+    Deposed,
     /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
     #[error("the development chain no longer knows the blocks that were read")]
     Anew,
@@ -108,7 +103,7 @@ pub enum SyncError {
 impl From<EngineError> for SyncError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            EngineError::LeaseLost(_) => Self::Deposed,
             EngineError::BelowFinalized(_) => Self::Halted(Halt::BelowFinalized),
             error => Self::Engine(error),
         }
@@ -142,12 +137,11 @@ pub struct ChainTask {
 }
 
 impl ChainTask {
-    /// Follows a chain until `stop`. A halt is shown in readiness and waits there for a person; everything else is tried
-    /// again.
+    /// Reads a chain as its leader until `stop`. Everything but a halt and the loss of the lease is tried again.
     ///
     /// # Errors
-    /// The endpoints' settings are unusable.
-    pub async fn run(
+    /// A halt; another leads; the endpoints' settings are unusable.
+    pub(super) async fn read_as_leader(
         settings: config::Chain,
         network: Arc<dyn Network>,
         engine: Engine,
@@ -177,17 +171,11 @@ impl ChainTask {
             status: ChainHealth::default(),
             filter,
         };
-        let outcome = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
             outcome = task.follow_through(stream, &stop) => outcome,
-        };
-        if let Err(SyncError::Halted(halt)) = &outcome {
-            tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
-            task.report(Some(halt.problem()));
-            stop.cancelled().await;
-            return Ok(());
         }
-        outcome
     }
 
     /// Follows the chain through quarantines: while it is in one it waits, and afterwards looks at the chain anew.
@@ -216,7 +204,7 @@ impl ChainTask {
     ) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while let Err(error) = self.start().await {
-            if let SyncError::Halted(_) = error {
+            if let SyncError::Halted(_) | SyncError::Deposed = error {
                 return Err(error);
             }
             tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
@@ -234,10 +222,11 @@ impl ChainTask {
         self.weigh(heard).await?;
         let (heard, hearing) = mpsc::channel(1);
         tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
             outcome = self.follow(stream, hearing) => outcome,
             outcome = history.run() => outcome,
             () = lookout.run(heard) => Ok(()),
-            () = stop.cancelled() => Ok(()),
         }
     }
 
@@ -250,12 +239,14 @@ impl ChainTask {
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What is rare first, so that no flood of hints holds up the poll.
             let outcome = tokio::select! {
-                event = stream.next() => self.hear(event, stream).await,
+                biased;
+                _ = watches.changed() => Ok(()),
+                Some(heard) = hearing.recv() => self.weigh(heard).await,
                 // Where several operators are asked, that is the poll.
                 _ = poll.tick(), if !self.council.is_asked() => self.poll().await,
-                Some(heard) = hearing.recv() => self.weigh(heard).await,
-                _ = watches.changed() => Ok(()),
+                event = stream.next() => self.hear(event, stream).await,
             };
             let outcome = match outcome {
                 Ok(()) => self.watch_contracts(stream).await,
@@ -266,11 +257,12 @@ impl ChainTask {
                 Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
                     return Err(SyncError::Anew);
                 }
-                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error @ (SyncError::Halted(_) | SyncError::Deposed)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.report(self.status.problem);
                     self.reload().await?;
+                    self.ask_for_watched(stream);
                 }
             }
         }
@@ -329,6 +321,7 @@ impl ChainTask {
             tokio::pin!(following);
             loop {
                 tokio::select! {
+                    biased;
                     outcome = &mut following => break outcome,
                     log = stream.next_log(), if heard.len() < MAX_HEARD => {
                         sight(&engine, chain, &log);
@@ -444,13 +437,18 @@ impl ChainTask {
                 })
                 .await?;
         }
+        self.ask_for_watched(stream);
+        Ok(())
+    }
+
+    /// Brings the filter up to the contracts that the live blocks must bring.
+    fn ask_for_watched(&mut self, stream: &StreamHandle) {
         let live = watching::live(&self.engine.watches(self.settings.id));
         if live != self.contracts {
             self.filter = watching::filter(&self.settings, &live);
             self.contracts = live;
             stream.set_filter(self.filter.clone());
         }
-        Ok(())
     }
 
     /// Whether logs are expected to be streamed.
