@@ -128,7 +128,7 @@ impl App {
             .collect::<Result<_, _>>()?;
 
         let mut tasks = Tasks::default();
-        spawn_metrics(&mut tasks, metrics_listener, recorder);
+        spawn_metrics(&mut tasks, metrics_listener, recorder, &engine, &health);
         spawn_jobs(&mut tasks, &engine);
         for (webhook, notifier) in config.webhooks.iter().zip(notifiers) {
             tasks.supervise(format!("webhook {}", webhook.name), move |stop| {
@@ -214,8 +214,14 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
     }
 }
 
-fn spawn_metrics(tasks: &mut Tasks, listener: TcpListener, recorder: Recorder) {
-    let upkeep = Arc::new(recorder.clone());
+fn spawn_metrics(
+    tasks: &mut Tasks,
+    listener: TcpListener,
+    recorder: Recorder,
+    engine: &Engine,
+    health: &Health,
+) {
+    let (upkeep, engine, health) = (recorder.clone(), engine.clone(), health.clone());
     tasks.spawn("metrics upkeep", move |stop| async move {
         while stop
             .run_until_cancelled(tokio::time::sleep(metrics::UPKEEP_INTERVAL))
@@ -223,11 +229,20 @@ fn spawn_metrics(tasks: &mut Tasks, listener: TcpListener, recorder: Recorder) {
             .is_some()
         {
             upkeep.upkeep();
+            show_readiness(&engine, &health);
         }
     });
     tasks.spawn("metrics", move |stop| {
         serve(listener, api::metrics_router(recorder), stop)
     });
+}
+
+fn show_readiness(engine: &Engine, health: &Health) {
+    let now = engine.clock().now_ms();
+    for chain in &engine.settings().chains {
+        let ready = if health.sees(chain.id, now) { 1.0 } else { 0.0 };
+        ::metrics::gauge!(metrics::CHAIN_READY, "chain" => chain.name.clone()).set(ready);
+    }
 }
 
 fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
@@ -245,6 +260,8 @@ fn spawn_chain(
     engine: &Engine,
     health: &Health,
 ) {
+    let endpoints = chain.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+    metrics::begin_chain(&chain.name, endpoints);
     let (settings, engine, health) = (chain.clone(), engine.clone(), health.clone());
     let network = Arc::clone(network);
     tasks.supervise(format!("chain {}", chain.name), move |stop| {

@@ -59,6 +59,8 @@ metrics_list! {
     Gauge CHAIN_READ = "tollgate_chain_read" in Count;
     /// Number of the newest block that may change money or access, by chain.
     Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
+    /// Blocks that are left to read, by chain: its own below the head, and those of watched contracts' past.
+    Gauge CHAIN_BACKFILL_REMAINING_BLOCKS = "tollgate_chain_backfill_remaining_blocks" in Count;
     /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
     Counter CHAIN_REORGS_TOTAL = "tollgate_chain_reorgs_total" in Count;
     /// From the last byte of a head's announcement to the commit of its block, by chain.
@@ -73,6 +75,8 @@ metrics_list! {
     Counter CHAIN_LOG_DISAGREEMENTS_TOTAL = "tollgate_chain_log_disagreements_total" in Count;
     /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
+    /// 1 while nothing about the chain is out of bounds, else 0, by chain; /readyz says what is.
+    Gauge CHAIN_READY = "tollgate_chain_ready" in Count;
 
     /// Requests to endpoints, by chain, endpoint, method and outcome.
     Counter ENDPOINT_REQUESTS_TOTAL = "tollgate_endpoint_requests_total" in Count;
@@ -105,6 +109,8 @@ metrics_list! {
     Counter INBOX_ATTENTION_TOTAL = "tollgate_inbox_attention_total" in Count;
     /// Transactions that lost a race and were run again.
     Counter ENGINE_RETRIES_TOTAL = "tollgate_engine_retries_total" in Count;
+    /// From the beginning of a transaction to its commit, the wait for its turn included.
+    Histogram ENGINE_TRANSACTION_SECONDS = "tollgate_engine_transaction_seconds" in Seconds;
 
     /// Decisions asked for, by eligibility (eligible, ineligible, unknown).
     Counter GATE_DECISIONS_TOTAL = "tollgate_gate_decisions_total" in Count;
@@ -125,6 +131,35 @@ metrics_list! {
     Counter TASK_FAILURES_TOTAL = "tollgate_task_failures_total" in Count;
     /// 1, with the version as a label.
     Gauge BUILD_INFO = "tollgate_build_info" in Count;
+}
+
+/// Reorgs of at most so many blocks, and the word for them in [`CHAIN_REORGS_TOTAL`].
+const REORG_DEPTHS: [(u64, &str); 4] = [(1, "1"), (5, "2-5"), (20, "6-20"), (u64::MAX, "21+")];
+
+/// How [`CHAIN_REORGS_TOTAL`] calls a reorg of so many blocks.
+#[must_use]
+pub fn reorg_depth(blocks: u64) -> &'static str {
+    let word = REORG_DEPTHS.iter().find(|(most, _)| blocks <= *most);
+    word.map_or("21+", |(_, word)| word)
+}
+
+/// Shows a chain's counters before they count: in a series that begins above zero, Prometheus sees no increase.
+pub fn begin_chain<'a>(chain: &str, endpoints: impl IntoIterator<Item = &'a str>) {
+    for name in [
+        CHAIN_UNSTREAMED_TOTAL,
+        CHAIN_STREAMED_UNPROVEN_TOTAL,
+        PAYMENT_CONFIRMED_TOTAL,
+    ] {
+        metrics::counter!(name, "chain" => chain.to_owned()).increment(0);
+    }
+    for (_, depth) in REORG_DEPTHS {
+        metrics::counter!(CHAIN_REORGS_TOTAL, "chain" => chain.to_owned(), "depth" => depth).increment(0);
+    }
+    for endpoint in endpoints {
+        let labels = [("chain", chain.to_owned()), ("endpoint", endpoint.to_owned())];
+        metrics::counter!(ENDPOINT_UNPROVEN_TOTAL, &labels).increment(0);
+        metrics::counter!(ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL, &labels).increment(0);
+    }
 }
 
 /// Why there is no recorder.
@@ -184,6 +219,14 @@ fn describe() {
         }
     }
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for name in [
+        PAYMENT_UNPROVEN_TOTAL,
+        PAYMENT_AMBIGUOUS_TOTAL,
+        INBOX_ATTENTION_TOTAL,
+        ENGINE_RETRIES_TOTAL,
+    ] {
+        metrics::counter!(name).increment(0);
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +267,37 @@ mod tests {
             }
         }
         assert!(text.contains("tollgate_http_request_seconds_bucket{le=\"0.0001\"}"));
+    }
+
+    #[test]
+    fn what_must_stay_zero_is_shown_as_zero() {
+        let text = rendered(|| begin_chain("ethereum", ["infura"]));
+        for line in [
+            "tollgate_payment_unproven_total 0".to_owned(),
+            format!(
+                "tollgate_chain_reorgs_total{{chain=\"ethereum\",depth=\"{}\"}} 0",
+                reorg_depth(21)
+            ),
+            "tollgate_endpoint_unproven_total{chain=\"ethereum\",endpoint=\"infura\"} 0".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_reorg_is_named_by_its_depth() {
+        for (blocks, word) in [
+            (0, "1"),
+            (1, "1"),
+            (2, "2-5"),
+            (5, "2-5"),
+            (6, "6-20"),
+            (20, "6-20"),
+            (21, "21+"),
+        ] {
+            assert_eq!(reorg_depth(blocks), word, "{blocks}");
+        }
+        assert_eq!(reorg_depth(u64::MAX), "21+");
     }
 
     #[test]

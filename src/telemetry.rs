@@ -1,12 +1,14 @@
 //! The log: how it looks and where it goes.
 //!
-//! Owns the one `tracing` subscriber and the panic hook. Lines go to standard error, so that a command's output stays
-//! clean. It must not decide what is logged; and a panic's message is kept only where it is a literal, as a formatted one
+//! Owns the one `tracing` subscriber, the panic hook and the bars of progress. Lines go to standard error, so that a
+//! command's output stays clean, and above the bars that stand there. It must not decide what is logged; and a panic's message is kept only where it is a literal, as a formatted one
 //! may hold a value that must not be logged.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
+use std::sync::LazyLock;
 
+use indicatif::{MultiProgress, ProgressBar};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -21,6 +23,32 @@ pub enum TelemetryError {
     AlreadySet,
 }
 
+/// Every bar of this process: they share one terminal.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// A bar of progress on standard error; one that nobody sees where that is no terminal.
+pub fn bar(length: u64) -> ProgressBar {
+    if io::stderr().is_terminal() {
+        BARS.add(ProgressBar::new(length))
+    } else {
+        ProgressBar::hidden()
+    }
+}
+
+/// Standard error, with the bars out of the way while something is written.
+#[derive(Debug)]
+struct AboveBars;
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Sets up the log for the whole process, as JSON lines or as text for people, and sends panics to it.
 ///
 /// # Errors
@@ -32,7 +60,7 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_colourful())
-        .with_writer(std::io::stderr);
+        .with_writer(|| AboveBars);
     let set = if json {
         builder.json().flatten_event(true).finish().try_init()
     } else {
@@ -48,7 +76,7 @@ pub fn init(json: bool, filter: &str) -> Result<(), TelemetryError> {
 /// On a terminal, unless <https://no-color.org> is followed.
 fn is_colourful() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !unwanted
+    io::stderr().is_terminal() && !unwanted
 }
 
 fn location(info: &PanicHookInfo<'_>) -> String {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, Bytes};
+use alloy::primitives::{Address, Bytes, U256};
 use alloy::sol;
 use alloy::sol_types::SolCall;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ sol! {
     interface TestUsdc {
         function mint(address to, uint256 amount) external returns (bool);
         function transfer(address to, uint256 value) external returns (bool);
+        function balanceOf(address account) external view returns (uint256);
     }
 }
 
@@ -119,6 +120,11 @@ impl Node {
         self.rpc("evm_mine", json!([])).await.map(drop)
     }
 
+    /// Whether each transaction gets a block at once.
+    pub async fn set_automine(&self, automine: bool) -> Outcome {
+        self.rpc("evm_setAutomine", json!([automine])).await.map(drop)
+    }
+
     /// Sends the code of `anvil-fixtures/artifacts/<name>.json` from an account; it is not mined yet.
     pub async fn send_code(&self, from: Address, name: &str) -> Outcome<Value> {
         let path = repository(&format!("anvil-fixtures/artifacts/{name}.json"));
@@ -141,6 +147,15 @@ impl Node {
             transaction["gas"] = format!("{gas:#x}").into();
         }
         self.rpc("eth_sendTransaction", json!([transaction])).await
+    }
+
+    /// What an account holds of a token, as of the head.
+    pub async fn balance(&self, token: Address, account: Address) -> Outcome<U256> {
+        let data = Bytes::from(TestUsdc::balanceOfCall { account }.abi_encode());
+        let answer = self
+            .rpc("eth_call", json!([{"to": token, "data": data}, "latest"]))
+            .await?;
+        Ok(serde_json::from_value(answer)?)
     }
 
     /// Deploys a contract from an account, on a chain that mines by itself.

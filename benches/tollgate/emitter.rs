@@ -14,6 +14,7 @@ sol! {
     interface BatchEmitter {
         function mintHolders(uint256 first, uint256 count) external;
         function emitTransfers(uint256 seed, uint256 count, uint256 holders) external;
+        function fillBloom(uint256 n) external;
     }
 }
 

@@ -10,12 +10,19 @@ mod emitter;
 mod guard;
 mod history;
 mod idle;
+mod loss;
 mod payments;
 mod postgres;
 mod proc;
+#[path = "../../tests/it/harness/proxy/mod.rs"]
+#[expect(dead_code, reason = "the tests use more of its faults")]
+mod proxy;
 mod recorder;
+mod reorg;
 mod report;
+mod scene;
 mod scratch;
+mod traffic;
 mod wait;
 
 use std::process::ExitCode;
@@ -42,7 +49,14 @@ impl Size {
 }
 
 /// The benches, each with the names of the lines that it prints.
-const BENCHES: [&[&str]; 3] = [&["history_fold", "ingest"], &["head_to_commit"], &["idle_memory"]];
+const BENCHES: [&[&str]; 6] = [
+    &["history_fold", "ingest"],
+    &["head_to_commit"],
+    &["rpc_per_block"],
+    &["reorg_recovery"],
+    &["endpoint_loss"],
+    &["idle_memory"],
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -88,6 +102,9 @@ async fn run_one(name: &str, size: Size) -> Outcome {
     match name {
         "history_fold" => history::run(size).await,
         "head_to_commit" => payments::run(size).await,
+        "rpc_per_block" => traffic::run(size).await,
+        "reorg_recovery" => reorg::run(size).await,
+        "endpoint_loss" => loss::run(size).await,
         "idle_memory" => idle::run(size).await,
         _ => Err("there is no such bench".into()),
     }

@@ -10,6 +10,9 @@ pub struct Line {
     pub bench: &'static str,
     pub value: f64,
     pub unit: &'static str,
+    /// What was done, where a bench has several cases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
     /// Ours against `against`, measured in the same run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,

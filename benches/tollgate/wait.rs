@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tollgate::engine::Engine;
+
 use super::Outcome;
+use super::anvil::Node;
+use super::chain::CHAIN;
 
 const DEADLINE: Duration = Duration::from_mins(5);
 const LOOK: Duration = Duration::from_millis(1);
@@ -17,4 +22,15 @@ pub async fn until(otherwise: &str, holds: impl Fn() -> bool) -> Outcome {
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// Waits until the node's head is read and stored.
+pub async fn until_on(engine: &Engine, node: &Node) -> Outcome {
+    let block = node.rpc("eth_getBlockByNumber", json!(["latest", false])).await?;
+    let head: alloy::primitives::B256 = serde_json::from_value(block["hash"].clone())?;
+    let on_head = || {
+        let read = engine.chain(CHAIN).and_then(|chain| chain.heights.read);
+        read.is_some_and(|read| read.hash == head)
+    };
+    until("the head was not read", on_head).await
 }

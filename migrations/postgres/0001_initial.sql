@@ -242,6 +242,7 @@ create table delivery (
     primary key (endpoint, outbox_id)
 );
 create index delivery_due on delivery (endpoint, state, next_at);
+create index delivery_owed on delivery (endpoint, outbox_id) where state = 'pending';
 create index delivery_by_resource on delivery (endpoint, resource, state, outbox_id);
 
 create table audit (

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::Problem;
-use crate::domain::{ChargeId, GateId};
+use crate::domain::{ChainId, ChargeId, GateId};
 
 /// A JSON body; nothing at all stands for `{}`.
 #[derive(Debug)]
@@ -134,6 +134,10 @@ impl Named for ChargeId {
 
 impl Named for GateId {
     const NAME: &'static str = "gate";
+}
+
+impl Named for ChainId {
+    const NAME: &'static str = "chain";
 }
 
 /// The id in a path. One that cannot be is of nothing that exists.

@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod coverage;
 mod documents;
 mod extract;
 mod frame;
@@ -122,7 +123,9 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         .routes(routes!(gates::list))
         .routes(routes!(gates::show))
         .routes(routes!(wallets::list));
-    let admin = group().routes(routes!(admin::chains));
+    let admin = group()
+        .routes(routes!(admin::chains))
+        .routes(routes!(coverage::show));
     [
         (Guard::Open, probes),
         (Guard::Public, public),

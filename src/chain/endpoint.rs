@@ -32,6 +32,9 @@ use crate::health::EndpointStatus;
 const QUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 /// What latency is measured by: one header is the same question to every endpoint.
 const LATENCY_OF: &str = "eth_getBlockBy";
+/// How many times its usual latency an endpoint may be silent before the next one is asked beside it, and at the least.
+const PATIENCE: u32 = 8;
+const MIN_PATIENCE: Duration = Duration::from_millis(500);
 /// Larger answers are decoded off the runtime's threads.
 const DECODE_INLINE_BYTES: usize = 64 * 1024;
 
@@ -137,6 +140,12 @@ impl Endpoint {
         self.0.identity.stranger().is_none() && self.0.standing.is_good()
     }
 
+    /// Whether it answered last for another chain than it was configured for.
+    #[must_use]
+    pub fn serves_another_chain(&self) -> bool {
+        self.0.identity.stranger() == Some(Problem::WrongChain)
+    }
+
     /// Whether its socket is up.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -150,6 +159,18 @@ impl Endpoint {
             stale: self.0.identity.is_stale(),
             latency: self.0.standing.latency(),
         }
+    }
+
+    /// How long its answer is waited for alone.
+    pub(super) fn patience(&self) -> Duration {
+        let usual = self.0.standing.latency().unwrap_or_default();
+        (usual * PATIENCE).clamp(MIN_PATIENCE, self.0.request_timeout.max(MIN_PATIENCE))
+    }
+
+    /// It was silent for its patience. Whoever answers instead may leave it without an answer, so this counts as one.
+    pub(super) fn was_silent(&self) {
+        let patience = self.patience();
+        self.0.standing.took(patience);
     }
 
     /// How it is.
@@ -411,6 +432,9 @@ impl Endpoint {
     async fn by_http(&self, http: &Http, calls: &[Call]) -> Result<Body, Failure> {
         let genesis = *self.0.identity.genesis.borrow();
         let due = Checked { genesis };
+        if self.0.identity.recheck.swap(false, Ordering::Relaxed) {
+            *lock(&self.0.http_checked) = None;
+        }
         if *lock(&self.0.http_checked) != Some(due) {
             self.check_over(http, due).await?;
             *lock(&self.0.http_checked) = Some(due);
@@ -425,7 +449,8 @@ impl Endpoint {
         Ok(Body::Array(ids, text, Some(status)))
     }
 
-    /// A pool of connections has no "reconnect"; after each transport failure the chain is asked for again.
+    /// A pool of connections has no "reconnect"; after each transport failure and each lost socket the chain is asked for
+    /// again.
     async fn check_over(&self, http: &Http, due: Checked) -> Result<(), Failure> {
         let Quantity(found) = self.ask_over(http, "eth_chainId", &json!([])).await?;
         self.0.identity.check_chain(found)?;

@@ -41,6 +41,8 @@ pub(super) struct Identity {
     pub polled: AtomicU64,
     /// The height that its socket announced last.
     pub streamed: AtomicU64,
+    /// A socket was lost: whoever answers now may serve another chain, over HTTP too.
+    pub recheck: AtomicBool,
     wrong_chain: AtomicBool,
     wrong_genesis: AtomicBool,
     marks: Mutex<Marks>,
@@ -83,6 +85,7 @@ impl Identity {
             polled: AtomicU64::new(0),
             streamed: AtomicU64::new(0),
             wrong_chain: AtomicBool::new(false),
+            recheck: AtomicBool::new(false),
             wrong_genesis: AtomicBool::new(false),
             marks: Mutex::default(),
             newest_timestamp_s: AtomicU64::new(0),

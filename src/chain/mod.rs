@@ -28,6 +28,7 @@ mod proof;
 mod quarantine;
 mod range;
 mod reader;
+mod relay;
 mod rpc;
 mod session;
 mod standing;

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -21,6 +22,7 @@ use super::filter::LogFilter;
 use super::header::{RawHeader, first_unlinked};
 use super::levels::Verification;
 use super::proof::{WireReceipt, prove_receipts};
+use super::relay::first_answer;
 use super::rpc::{Quantity, WireHash, quantity};
 use crate::config;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
@@ -123,26 +125,36 @@ impl ChainReader {
         self.endpoints.expect_genesis(genesis);
     }
 
-    /// Asks each endpoint in turn until one answers. The first failure is the one returned: it is the best endpoint's.
+    /// Asks each endpoint in turn until one answers. The failure that is returned is the best endpoint's.
     pub(super) async fn try_each<T, F>(&self, ask: impl Fn(Endpoint) -> F) -> Result<T, ChainError>
     where
         F: Future<Output = Result<T, ChainError>>,
     {
-        let mut first = None;
-        for endpoint in self.endpoints.ranked() {
-            match ask(endpoint).await {
-                Ok(value) => return Ok(value),
-                Err(error) if error.is_reverted() => return Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "an endpoint failed a read");
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        Err(first.unwrap_or_else(|| ChainError::Settings {
-            endpoint: Arc::from("chain"),
-            problem: "no endpoint is configured",
-        }))
+        let answer = first_answer(self.endpoints.ranked(), Endpoint::patience, ask).await;
+        answer.map_err(|failure| failure.unwrap_or_else(no_endpoint))
+    }
+
+    /// As [`ChainReader::try_at`], for what takes long: none is asked beside another.
+    pub(super) async fn try_in_turn<T, F>(
+        &self,
+        height: u64,
+        ask: impl Fn(Endpoint) -> F,
+    ) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let ask = &ask;
+        let answer = first_answer(
+            self.endpoints.ranked(),
+            |_| Duration::MAX,
+            |endpoint| async move {
+                endpoint.reaches(height).await?;
+                ask(endpoint).await
+            },
+        );
+        answer
+            .await
+            .map_err(|failure| failure.unwrap_or_else(no_endpoint))
     }
 
     /// As [`ChainReader::try_each`], of a block at `height` or below: no endpoint is asked above its own head.
@@ -315,6 +327,13 @@ impl ChainReader {
         if memories.len() < MAX_MEMORIES {
             memories.push(memory);
         }
+    }
+}
+
+fn no_endpoint() -> ChainError {
+    ChainError::Settings {
+        endpoint: Arc::from("chain"),
+        problem: "no endpoint is configured",
     }
 }
 

@@ -157,6 +157,7 @@ impl Keeper {
                 Ok(socket) => self.live(socket, &mut backoff).await,
                 Err(lost) => lost,
             };
+            self.identity.recheck.store(true, Ordering::Relaxed);
             if self.connected.send_replace(false) {
                 self.mailbox.disconnected(self.slot);
             }

@@ -4,6 +4,7 @@ mod check;
 mod keys;
 mod migrate;
 mod openapi;
+mod rescan;
 mod run;
 
 use std::path::PathBuf;
@@ -28,13 +29,19 @@ pub struct Cli {
 enum Command {
     /// Run the service until it is told to stop.
     Run,
-    /// Check the configuration and the catalogue, and say what is wrong.
-    Check,
+    /// Check the configuration, the catalogue and what the endpoints answer, and say what is wrong.
+    Check {
+        /// Ask no endpoint.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Bring the database's schema up to date.
     Migrate,
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Read blocks again, with the same proofs, and compare them with what is stored.
+    Rescan(rescan::Rescan),
     /// Print the API's description (`OpenAPI` 3.1).
     Openapi,
 }
@@ -45,8 +52,9 @@ impl Cli {
         let outcome = match &self.command {
             Command::Openapi => openapi::print(),
             Command::Run => self.load().and_then(run::run),
-            Command::Check => self.load().and_then(|loaded| check::check(&loaded)),
+            Command::Check { offline } => self.load().and_then(|loaded| check::check(&loaded, *offline)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
+            Command::Rescan(rescan) => self.load().and_then(|loaded| rescan.execute(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };
         match outcome {

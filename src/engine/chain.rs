@@ -173,15 +173,11 @@ impl Command for Advance {
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
-        let mut step = Step {
-            chain: settings,
-            heights: Heights {
-                head: self.head,
-                ..row.heights
-            },
-            touched: BTreeSet::new(),
-            moves: Moves::load(work, self.chain),
+        let heights = Heights {
+            head: self.head,
+            ..row.heights
         };
+        let mut step = Step::begin(work, settings, heights);
         if let Some(ancestor) = self.rollback_to {
             step.roll_back(work, ancestor).await?;
         }
@@ -218,14 +214,23 @@ impl Advance {
 }
 
 /// One run of [`Advance`].
-struct Step<'c> {
+pub(super) struct Step<'c> {
     chain: &'c config::Chain,
     heights: Heights,
     touched: BTreeSet<ChargeId>,
     moves: Moves,
 }
 
-impl Step<'_> {
+impl<'c> Step<'c> {
+    pub(super) fn begin(work: &Work<'_>, chain: &'c config::Chain, heights: Heights) -> Self {
+        Self {
+            chain,
+            heights,
+            touched: BTreeSet::new(),
+            moves: Moves::load(work, chain.id),
+        }
+    }
+
     /// Takes back everything above `ancestor`.
     async fn roll_back(&mut self, work: &mut Work<'_>, ancestor: BlockRef) -> Result<(), EngineError> {
         let chain = self.chain.id;
@@ -291,10 +296,16 @@ impl Step<'_> {
         Ok(())
     }
 
-    async fn read_payments(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
+    /// Stores the payments of one block, none of which may be in force already. Returns how many there are.
+    pub(super) async fn read_payments(
+        &mut self,
+        work: &mut Work<'_>,
+        block: &ProvenBlock,
+    ) -> Result<usize, EngineError> {
         let Some(money) = money(self.chain) else {
-            return Ok(());
+            return Ok(0);
         };
+        let mut read = 0;
         for log in &block.logs {
             let Some(transfer) = ledger::transfer(log) else {
                 continue;
@@ -302,16 +313,7 @@ impl Step<'_> {
             let Some(amount) = ledger::is_payment(&transfer, &money) else {
                 continue;
             };
-            let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) =
-                (block.level, transfer.ordinal)
-            else {
-                ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
-                return Err(EngineError::Unproven(self.chain.id));
-            };
-            if block.level == Level::None {
-                ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => self.chain.name.clone())
-                    .increment(1);
-            }
+            let ordinal = self.place(block.level, transfer.ordinal)?;
             let key = PaymentKey {
                 chain: self.chain.id,
                 tx_hash: transfer.tx_hash,
@@ -348,6 +350,7 @@ impl Step<'_> {
                 }) => Some(kept),
                 _ => settle::allocate(work, &payment).await?,
             };
+            read += 1;
             work.tx.put_payment(&payment).await?;
             work.tx.put_observation(&payment).await?;
             work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
@@ -360,7 +363,20 @@ impl Step<'_> {
                     .await?;
             }
         }
-        Ok(())
+        Ok(read)
+    }
+
+    /// The ordinal of a payment, if its block is proven well enough to store it.
+    fn place(&self, level: Level, ordinal: Option<u32>) -> Result<u32, EngineError> {
+        let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) = (level, ordinal) else {
+            ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
+            return Err(EngineError::Unproven(self.chain.id));
+        };
+        if level == Level::None {
+            let chain = self.chain.name.clone();
+            ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => chain).increment(1);
+        }
+        Ok(ordinal)
     }
 
     /// Moves `settled` up to what the finality policy covers, and lets it take effect.
@@ -388,7 +404,17 @@ impl Step<'_> {
         };
         self.heights.settled = Some(block);
         self.heights.settled_time_ms = time_ms;
-        for mut payment in store::confirming_up_to(work.tx.conn(), chain, number).await? {
+        self.confirm(work).await?;
+        self.moves.settle(work, before, number).await
+    }
+
+    /// Confirms the payments that are settled.
+    pub(super) async fn confirm(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let chain = self.chain.id;
+        let Some(settled) = self.heights.settled else {
+            return Ok(());
+        };
+        for mut payment in store::confirming_up_to(work.tx.conn(), chain, settled.number).await? {
             payment.state = PaymentState::Confirmed;
             work.tx.put_payment(&payment).await?;
             work.audit(
@@ -406,7 +432,12 @@ impl Step<'_> {
             self.touched
                 .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
         }
-        self.moves.settle(work, before, number).await
+        Ok(())
+    }
+
+    /// Folds the charges that were touched, without a step of the chain.
+    pub(super) async fn settle_touched(self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await
     }
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {

@@ -114,7 +114,7 @@ impl Moves {
     }
 
     /// The zero address mints and burns; what it "holds" is nobody's.
-    fn add(&mut self, contract: Address, holder: Address, quantity: U256) {
+    pub(super) fn add(&mut self, contract: Address, holder: Address, quantity: U256) {
         if holder != Address::ZERO {
             let delta = self.deltas.entry((contract, holder)).or_default();
             *delta = delta.wrapping_add(quantity);

@@ -15,7 +15,9 @@ mod holdings;
 mod idempotency;
 mod inbox;
 mod read;
+mod repair;
 mod settle;
+mod stored;
 mod subscriptions;
 mod view;
 mod work;
@@ -23,7 +25,7 @@ mod work;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -45,6 +47,8 @@ pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
 pub use read::{GateAnswer, TenantView};
+pub use repair::{CorrectBalances, Correction, RepairBlock};
+pub use stored::{StoredHoldings, StoredRange};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
@@ -165,12 +169,16 @@ impl Engine {
 
     async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, EngineError> {
         self.inner.make_sure().await?;
+        let begun = Instant::now();
         let tx = self.inner.store.begin_write().await?;
         let mut work = work::Work::begin(&self.inner, tx, command.origin());
         let output = command.run(&mut work).await?;
         let _publishing = self.inner.publishing.read().await;
         match work.commit().await {
-            Ok(published) => self.inner.publish(published),
+            Ok(published) => {
+                ::metrics::histogram!(metrics::ENGINE_TRANSACTION_SECONDS).record(begun.elapsed());
+                self.inner.publish(published);
+            }
             // The database said no, so nothing of it is there.
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(error) => {

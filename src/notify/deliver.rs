@@ -20,6 +20,9 @@ const IN_FLIGHT: usize = 8;
 /// The longest that one try may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What became of a try, as the metrics call it.
+const OUTCOMES: [&str; 4] = ["delivered", "refused", "failed", "dead"];
+
 /// How often it is looked for what has become due by time.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -67,6 +70,11 @@ impl Notifier {
             ..Policy::default()
         };
         let egress = Egress::new(policy).map_err(|error| NotifyError::Egress { name: name(), error })?;
+        for outcome in OUTCOMES {
+            // From zero, so that the first dead letter is an increase.
+            ::metrics::counter!(metrics::OUTBOX_DELIVERIES_TOTAL, "webhook" => name(), "outcome" => outcome)
+                .increment(0);
+        }
         Ok(Self {
             engine,
             endpoint,
@@ -134,11 +142,12 @@ impl Notifier {
         let delay =
             delay.map(|delay| delay.max(retry_after.unwrap_or_default().min(Duration::from_hours(24))));
         let delay_ms = delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+        let [delivered, refused, failed, dead] = OUTCOMES;
         let word = match (result, delay_ms) {
-            (Outcome::Delivered, _) => "delivered",
-            (_, None) => "dead",
-            (Outcome::Gone, _) => "refused",
-            (Outcome::Failed, _) => "failed",
+            (Outcome::Delivered, _) => delivered,
+            (_, None) => dead,
+            (Outcome::Gone, _) => refused,
+            (Outcome::Failed, _) => failed,
         };
         let name = self.endpoint.name.clone();
         ::metrics::counter!(metrics::OUTBOX_DELIVERIES_TOTAL, "webhook" => name, "outcome" => word)

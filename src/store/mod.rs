@@ -34,7 +34,10 @@ pub use charge::{
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
-pub use payment::{confirming_up_to, payment, payments_above, payments_of_charge};
+pub use payment::{
+    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
+    payments_of_charge,
+};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// Which database is behind the store.
@@ -181,6 +184,18 @@ impl Store {
     /// The database cannot be reached.
     pub async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// Begins a transaction that sees one state of the database, and is to write nothing.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let begin = match self.backend {
+            Backend::Sqlite => "begin",
+            Backend::Postgres => "begin isolation level repeatable read read only",
+        };
+        Ok(self.readers.begin_with(begin).await?)
     }
 
     /// Begins the one kind of transaction that may write. Dropped without [`WriteTx::commit`], it leaves no trace.

@@ -1,5 +1,6 @@
 //! Payments, and the observations they rest on.
 
+use alloy::primitives::B256;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -7,17 +8,20 @@ use super::value::{Columns, int};
 use super::{StoreError, WriteTx};
 use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey};
 
-fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
-    let ordinal = u32::try_from(row.int("ordinal")?).map_err(|_| StoreError::Corrupt {
+fn ordinal(row: &AnyRow) -> Result<u32, StoreError> {
+    u32::try_from(row.int("ordinal")?).map_err(|_| StoreError::Corrupt {
         column: "ordinal",
         expected: "a small non-negative integer",
-    })?;
+    })
+}
+
+fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
     let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
     Ok(Payment {
         key: PaymentKey {
             chain: ChainId(row.unsigned("chain")?),
             tx_hash: row.hash("tx_hash")?,
-            ordinal,
+            ordinal: ordinal(row)?,
         },
         state: row.word("state")?,
         token: row.address("token")?,
@@ -105,6 +109,75 @@ pub async fn payments_above(
     .fetch_all(conn)
     .await?;
     rows.iter().map(payment_from).collect()
+}
+
+/// The payments whose blocks are `from..=to`, orphaned ones too, in the order of the chain.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_between(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows = sqlx::query(
+        "select * from payment where chain = $1 and block_number >= $2 and block_number <= $3 \
+         order by block_number, log_index",
+    )
+    .bind(int(chain.0))
+    .bind(int(from))
+    .bind(int(to))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(payment_from).collect()
+}
+
+/// That a payment's log stood in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Observation {
+    /// The payment.
+    pub key: PaymentKey,
+    /// The block's height.
+    pub block_number: u64,
+    /// The block's hash.
+    pub block_hash: B256,
+    /// The log's index in that block.
+    pub log_index: u64,
+}
+
+/// The canonical observations in the blocks `from..=to`, in the order of the chain.
+///
+/// # Errors
+/// The database fails.
+pub async fn observations_between(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Observation>, StoreError> {
+    let rows = sqlx::query(
+        "select * from observation where chain = $1 and block_number >= $2 and block_number <= $3 and canonical = 1 \
+         order by block_number, log_index",
+    )
+    .bind(int(chain.0))
+    .bind(int(from))
+    .bind(int(to))
+    .fetch_all(conn)
+    .await?;
+    let observation = |row: &AnyRow| {
+        Ok(Observation {
+            key: PaymentKey {
+                chain,
+                tx_hash: row.hash("tx_hash")?,
+                ordinal: ordinal(row)?,
+            },
+            block_number: row.unsigned("block_number")?,
+            block_hash: row.hash("block_hash")?,
+            log_index: row.unsigned("log_index")?,
+        })
+    };
+    rows.iter().map(observation).collect()
 }
 
 impl WriteTx {

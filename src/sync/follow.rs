@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
-use super::plan::{self, LIVE_STRETCH};
+use super::plan::LIVE_STRETCH;
+use super::ranges;
 use super::streamed::Streamed;
 use super::task::{ChainTask, Halt, SyncError};
 use super::window::Relation;
@@ -12,9 +13,6 @@ use crate::chain::ChainError;
 use crate::domain::{BlockRef, Header, ProvenBlock};
 use crate::engine::Advance;
 use crate::metrics;
-
-/// Pieces of a long stretch that are read at once.
-const PIECES_IN_FLIGHT: usize = 3;
 
 impl ChainTask {
     /// Brings what is read up to a verified header.
@@ -70,21 +68,17 @@ impl ChainTask {
     }
 
     async fn read_ranges(&mut self, from: u64, to: u64) -> Result<(), SyncError> {
-        let (reader, filter) = (self.reader.clone(), self.filter.clone());
-        let widths = reader.clone();
-        let tip_hash = self.window.tip().map(|tip| tip.hash);
-        let mut pieces = stream::iter(plan::pieces(from, to, || widths.log_range()))
-            .map(|(first, last)| {
-                let (reader, filter) = (reader.clone(), filter.clone());
-                let parent = tip_hash.filter(|_| first == from);
-                async move { reader.prove_range(first, last, &filter, parent).await }
-            })
-            .buffered(PIECES_IN_FLIGHT);
+        let parent = self.window.tip().map(|tip| tip.hash);
+        let bar = self.progress.bar("catching up", to - from + 1);
+        let mut pieces = ranges::proven(&self.reader, &self.filter, (from, to), parent);
         while let Some(blocks) = pieces.next().await {
-            match blocks {
+            let blocks = match blocks {
                 Err(error) if error.is_not_yet() => break,
-                blocks => self.advance(None, blocks?).await?,
-            }
+                blocks => blocks?,
+            };
+            let read = blocks.len();
+            self.advance(None, blocks).await?;
+            bar.read(read);
         }
         Ok(())
     }
@@ -146,12 +140,7 @@ impl ChainTask {
     fn count_reorg(&self, ancestor: BlockRef) {
         let tip = self.window.tip().map_or(0, |tip| tip.number);
         let depth = tip.saturating_sub(ancestor.number);
-        let bucket = match depth {
-            0..=1 => "1",
-            2..=5 => "2-5",
-            6..=20 => "6-20",
-            _ => "21+",
-        };
+        let bucket = metrics::reorg_depth(depth);
         tracing::warn!(chain = %self.settings.name, depth, ancestor = ancestor.number, "the chain was reorganised");
         let name = self.settings.name.clone();
         ::metrics::counter!(metrics::CHAIN_REORGS_TOTAL, "chain" => name, "depth" => bucket).increment(1);

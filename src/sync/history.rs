@@ -1,14 +1,16 @@
 //! The past of watched contracts: read by ranges beside the live blocks, folded, and met with them where they begin.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::plan;
+use super::progress::{Bar, Progress};
+use super::ranges;
 use super::task::{ChainTask, SyncError};
 use super::watching;
 use crate::chain::ChainReader;
@@ -18,11 +20,8 @@ use crate::engine::{Engine, EngineError, FoldHistory, RestartHistory};
 use crate::retry::Backoff;
 use crate::store::Watch;
 
-/// Pieces that are read at once.
-const PIECES_IN_FLIGHT: usize = 4;
-
 /// Logs that are folded in one transaction; it writes each touched balance once, however often it moved.
-const LOGS_PER_FOLD: usize = 50_000;
+const LOGS_PER_FOLD: usize = 100_000;
 
 /// Blocks that are folded in one transaction, where they hold few logs.
 const BLOCKS_PER_FOLD: usize = 5_000;
@@ -58,6 +57,7 @@ pub(super) struct History {
     settings: config::Chain,
     engine: Engine,
     reader: ChainReader,
+    progress: Arc<Progress>,
     chain: ChainId,
     fence: i64,
 }
@@ -68,6 +68,7 @@ impl History {
             settings: task.settings.clone(),
             engine: task.engine.clone(),
             reader: task.reader.clone(),
+            progress: Arc::clone(&task.progress),
             chain: task.settings.id,
             fence: task.fence,
         }
@@ -81,6 +82,7 @@ impl History {
         let mut waiting: HashMap<Address, Waiting> = HashMap::new();
         let mut watches = self.engine.watch_changes();
         loop {
+            self.progress.has_watches(&self.engine.watches(self.chain));
             let Some((watch, last)) = self.next_stretch(&waiting) else {
                 // What ends the wait before its time is a new contract.
                 let _sooner = tokio::time::timeout(IDLE, watches.changed()).await;
@@ -135,9 +137,13 @@ impl History {
     /// Reads and folds at once, a batch behind each other.
     async fn read(&self, watch: Watch, last: u64) -> Result<(), SyncError> {
         let (batches, mut read) = mpsc::channel(1);
+        let bar = self.progress.bar(
+            &format!("history of {}", watch.contract),
+            last - watch.next_number + 1,
+        );
         let folding = async move {
             while let Some(blocks) = read.recv().await {
-                self.fold(watch, blocks).await?;
+                self.fold(watch, blocks, &bar).await?;
             }
             Ok(())
         };
@@ -153,14 +159,8 @@ impl History {
         batches: mpsc::Sender<Vec<ProvenBlock>>,
     ) -> Result<(), SyncError> {
         let filter = watching::filter(&unpaid(&self.settings), &[watch.contract].into());
-        let first = watch.next_number;
-        let mut pieces = stream::iter(plan::pieces(first, last, || self.reader.log_range()))
-            .map(|(from, to)| {
-                let (reader, filter) = (self.reader.clone(), filter.clone());
-                let parent = watch.next_parent.filter(|_| from == first);
-                async move { reader.prove_range(from, to, &filter, parent).await }
-            })
-            .buffered(PIECES_IN_FLIGHT);
+        let (from, parent) = (watch.next_number, watch.next_parent);
+        let mut pieces = ranges::proven(&self.reader, &filter, (from, last), parent);
         let mut blocks: Vec<ProvenBlock> = Vec::new();
         let mut logs = 0;
         while let Some(piece) = pieces.next().await {
@@ -181,7 +181,8 @@ impl History {
         Ok(())
     }
 
-    async fn fold(&self, watch: Watch, blocks: Vec<ProvenBlock>) -> Result<(), SyncError> {
+    async fn fold(&self, watch: Watch, blocks: Vec<ProvenBlock>, bar: &Bar) -> Result<(), SyncError> {
+        let read = blocks.len();
         let (chain, fence, contract) = (self.chain, self.fence, watch.contract);
         let folded = self
             .engine
@@ -192,6 +193,8 @@ impl History {
                 blocks,
             })
             .await?;
+        bar.read(read);
+        self.progress.has_watches(&self.engine.watches(chain));
         if folded.is_complete() {
             tracing::info!(chain = %self.settings.name, %contract, "its history is complete");
         }

@@ -7,10 +7,15 @@ mod boot;
 mod follow;
 mod history;
 mod plan;
+mod progress;
+mod ranges;
+mod rescan;
 mod streamed;
 mod task;
 mod tokens;
 mod watching;
 mod window;
 
+pub use rescan::{Difference, Money, Place, Report, Request, RescanError, rescan};
 pub use task::{ChainTask, Halt, SyncError};
+pub use tokens::TokenContract;

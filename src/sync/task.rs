@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
+use super::progress::Progress;
 use super::streamed::Streamed;
 use super::watching;
 use super::window::Window;
@@ -116,6 +117,7 @@ pub struct ChainTask {
     pub(super) filter: LogFilter,
     pub(super) contracts: BTreeSet<Address>,
     pub(super) streamed: Streamed,
+    pub(super) progress: Arc<Progress>,
     lower_polls: u32,
     connected: bool,
 }
@@ -142,6 +144,7 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
+            progress: Arc::new(Progress::new(&settings.name)),
             lower_polls: 0,
             connected: false,
             settings,
@@ -350,6 +353,7 @@ impl ChainTask {
             .read
             .map_or(self.start_number, |read| read.number + 1);
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
+        self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
         self.status.level = Some(self.reader.level());
         self.health.set_chain(self.settings.id, self.status);

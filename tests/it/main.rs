@@ -1,11 +1,15 @@
 //! The integration tests: one binary, so that they link once and share one `PostgreSQL` server.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod ops;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -112,6 +112,29 @@ async fn a_bad_endpoint_is_named_and_alone_makes_nothing_not_ready() {
 }
 
 #[tokio::test]
+async fn operators_see_which_blocks_are_covered() {
+    let mut api = Api::open().await;
+    let path = "/api/admin/chains/31337/coverage";
+    let unread = api.get(path).await;
+    assert_eq!(unread.ok()["payments"], json!({"ranges": [], "remaining": 0}));
+    api.read_blocks().await;
+    let read = api.get("/api/admin/chains/eip155:31337/coverage").await;
+    assert_eq!(
+        (&read.ok()["settled"], &read.body["head"]),
+        (&json!(3), &json!(3))
+    );
+    let expected = json!({"ranges": [{"from": 1, "to": 3, "level": "receipts"}], "remaining": 0});
+    assert_eq!(read.body["payments"], expected);
+    assert_eq!(read.body["contracts"], json!([]));
+    for unknown in ["1", "mainnet"] {
+        let answer = api.get(&format!("/api/admin/chains/{unknown}/coverage")).await;
+        answer.refused(404, "CHAIN_NOT_FOUND");
+    }
+    api.key = api.new_key(&[Scope::Check]).await;
+    api.get(path).await.refused(403, "SCOPE_MISSING");
+}
+
+#[tokio::test]
 async fn a_database_that_is_gone_is_named() {
     let api = Api::open().await;
     api.read_blocks().await;

@@ -251,3 +251,30 @@ async fn a_socket_of_another_genesis_is_left_before_and_while_it_is_used() {
     assert!(matches!(soon(stream.next()).await, StreamEvent::Connected { .. }));
     assert_eq!(problems(&reader)[0].1, None);
 }
+
+#[tokio::test]
+async fn a_silent_leader_is_not_waited_for_and_leads_no_more() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut silent = endpoint("silent", None, Some(url));
+    silent.request_timeout = Duration::from_mins(10);
+    let honest = HttpNode::start(chain()).await;
+    let reader = open(vec![silent, endpoint("honest", None, Some(honest.url.clone()))]);
+    let header = soon(reader.header_by_number(2)).await.unwrap();
+    assert_eq!(header.hash, chain().block(2).hash);
+    let leader = || reader.endpoints().ranked()[0].name().to_owned();
+    assert_eq!(leader(), "honest");
+    assert!(soon(reader.prove_block(&header, &filter())).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_range_takes_its_time_at_one_endpoint_alone() {
+    let slow = HttpNode::with(chain(), |method, _, _| {
+        (method == "eth_getLogs").then_some(Fault::Late(Duration::from_millis(700)))
+    })
+    .await;
+    let spare = HttpNode::start(chain()).await;
+    let both = reader(&[("slow", &slow), ("spare", &spare)]);
+    assert_eq!(both.prove_range(0, 3, &filter(), None).await.unwrap().len(), 4);
+    assert!(spare.asked("eth_getLogs").is_empty());
+}

@@ -1,17 +1,23 @@
-//! What the tests run against: a real anvil, a real `PostgreSQL`, and a receiver of webhooks.
+//! What the tests run against: a real anvil, what can go wrong before it, a real `PostgreSQL`, a real Prometheus, and a
+//! receiver of webhooks.
 //!
 //! Every wait is for a condition, with a deadline. Every process belongs to a guard that ends it when this process does,
 //! however this process ends.
 
 pub mod anvil;
 pub mod blocks;
+pub mod counted;
 pub mod databases;
 pub mod facts;
 pub mod fake_webhook;
 mod guard;
 pub mod holders;
 pub mod postgres;
+pub mod prometheus;
+pub mod proxy;
+mod proxy_tests;
 pub mod random;
+pub mod service;
 pub mod wallets;
 pub mod world;
 

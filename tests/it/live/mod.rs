@@ -1,5 +1,11 @@
-//! A real chain, followed: payments, reorgs, restarts and holdings, with nothing between us and anvil.
+//! A real chain, followed: payments, reorgs, restarts and holdings; and the same while what lies between us and anvil is
+//! wrong.
 
+mod failover;
+mod faults;
 mod holdings;
+mod lagging;
 mod payments;
+mod proxied;
+mod ranges;
 mod world;

@@ -49,7 +49,11 @@ pub enum On {
 impl World {
     /// Mines only on request, so that a test decides what each block holds.
     pub async fn new(on: On, confirmations: u64) -> Self {
-        let anvil = Anvil::start().await;
+        Self::over(Anvil::start().await, on, confirmations, |_| {}).await
+    }
+
+    /// The same over an anvil of the test's own, with `adjust` changing the chain's settings.
+    pub async fn over(anvil: Anvil, on: On, confirmations: u64, adjust: impl FnOnce(&mut Chain)) -> Self {
         let usdc = anvil.deploy("TestUSDC").await;
         let accounts = anvil.accounts().await;
         let (owner, payer, treasury) = (accounts[0], accounts[1], accounts[9]);
@@ -68,7 +72,8 @@ impl World {
             url: url.into(),
             max_connections: 4,
         };
-        let settings = chain(&anvil, usdc, treasury, confirmations);
+        let mut settings = chain(&anvil, usdc, treasury, confirmations);
+        adjust(&mut settings);
         let (engine, health, tasks) = start(&store, &settings).await;
         Self {
             anvil,
@@ -179,7 +184,8 @@ impl World {
             }
             assert!(
                 Instant::now() < end,
-                "{} is {} and not {wanted}: {:?}",
+                "{}: {} is {} and not {wanted}: {:?}",
+                self.settings.name,
                 charge.id,
                 now.state,
                 self.reasons()
@@ -213,7 +219,8 @@ impl World {
         while !condition() {
             assert!(
                 Instant::now() < end,
-                "waited for {what}: {:?}, {:?}",
+                "{}: waited for {what}: {:?}, {:?}",
+                self.settings.name,
                 self.heights(),
                 self.reasons()
             );
@@ -221,7 +228,8 @@ impl World {
         }
     }
 
-    fn reasons(&self) -> Vec<String> {
+    /// Why it is not ready.
+    pub fn reasons(&self) -> Vec<String> {
         let now = self.engine.clock().now_ms();
         let database = Database::Answers {
             oldest_owed_at_ms: None,
@@ -305,7 +313,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
     let internet: Arc<dyn Network> = Arc::new(Internet::new().unwrap());
     let mut tasks = Tasks::default();
     let (chain, for_task, for_health) = (chain.clone(), engine.clone(), health.clone());
-    tasks.supervise("chain", move |stop| {
+    tasks.supervise(format!("chain {}", chain.name), move |stop| {
         ChainTask::run(
             chain.clone(),
             Arc::clone(&internet),

@@ -1,0 +1,4 @@
+//! What operators are given to watch it with: metrics, a dashboard, and alerts.
+
+mod dashboard;
+mod scraping;
