@@ -59,6 +59,14 @@ metrics_list! {
     Gauge CHAIN_READ = "tollgate_chain_read" in Count;
     /// Number of the newest block that may change money or access, by chain.
     Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
+    /// Number of the newest block that is never undone without a person, by chain.
+    Gauge CHAIN_FINALIZED = "tollgate_chain_finalized" in Count;
+    /// Number of the newest block that enough operators report, by chain; absent where one is believed.
+    Gauge CHAIN_AGREED = "tollgate_chain_agreed" in Count;
+    /// Age of the newest block that the highest tier of the finality policy covers, by chain.
+    Gauge CHAIN_FINALITY_LAG_SECONDS = "tollgate_chain_finality_lag_seconds" in Seconds;
+    /// 1 while a chain is set aside until a person resolves it, else 0, by chain.
+    Gauge CHAIN_QUARANTINED = "tollgate_chain_quarantined" in Count;
     /// Blocks that are left to read, by chain: its own below the head, and those of watched contracts' past.
     Gauge CHAIN_BACKFILL_REMAINING_BLOCKS = "tollgate_chain_backfill_remaining_blocks" in Count;
     /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
@@ -96,6 +104,9 @@ metrics_list! {
     Gauge ENDPOINT_PROBLEM = "tollgate_endpoint_problem" in Count;
     /// 1 while the WebSocket session is up, else 0, by chain and endpoint.
     Gauge ENDPOINT_CONNECTED = "tollgate_endpoint_connected" in Count;
+
+    /// Blocks at heights that were read and that an endpoint has otherwise, by chain and endpoint.
+    Counter ENDPOINT_DISAGREEMENTS_TOTAL = "tollgate_endpoint_disagreements_total" in Count;
 
     /// Payments that met the finality policy, by chain.
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;

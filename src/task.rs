@@ -141,6 +141,7 @@ where
             failures.saturating_add(1)
         };
         tokio::select! {
+            biased;
             () = token.cancelled() => return,
             () = tokio::time::sleep(restart_delay(failures)) => {}
         }

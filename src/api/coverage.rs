@@ -203,6 +203,9 @@ mod tests {
                 }),
                 ..Heights::default()
             },
+            policy: String::new(),
+            stalled: None,
+            quarantined: None,
         };
         let unread = payments(&row(None), 19);
         assert_eq!((spans(&unread), unread.remaining), (vec![], 10));

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::choice::Candidate;
+use super::compute::compute;
 use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven};
 use super::header::RawHeader;
 use super::http::Http;
@@ -140,12 +141,6 @@ impl Endpoint {
         self.0.identity.stranger().is_none() && self.0.standing.is_good()
     }
 
-    /// Whether it answered last for another chain than it was configured for.
-    #[must_use]
-    pub fn serves_another_chain(&self) -> bool {
-        self.0.identity.stranger() == Some(Problem::WrongChain)
-    }
-
     /// Whether its socket is up.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -169,8 +164,7 @@ impl Endpoint {
 
     /// It was silent for its patience. Whoever answers instead may leave it without an answer, so this counts as one.
     pub(super) fn was_silent(&self) {
-        let patience = self.patience();
-        self.0.standing.took(patience);
+        self.0.standing.took(self.patience());
     }
 
     /// How it is.
@@ -491,10 +485,7 @@ fn refuses_batches(class: &ErrorClass) -> bool {
 }
 
 async fn decode<T: DeserializeOwned + Send + 'static>(body: Body) -> Result<Vec<T>, Failure> {
-    if body.len() <= DECODE_INLINE_BYTES {
-        return body.decode();
-    }
-    tokio::task::spawn_blocking(move || body.decode())
+    compute(body.len() > DECODE_INLINE_BYTES, move || body.decode())
         .await
-        .unwrap_or_else(|_| Err(Failure::transport("the answer could not be decoded")))
+        .unwrap_or_else(|| Err(Failure::transport("the answer could not be decoded")))
 }

@@ -9,6 +9,7 @@ mod bloom;
 mod breaker;
 mod choice;
 mod classify;
+mod compute;
 mod connection;
 mod endpoint;
 mod endpoints;

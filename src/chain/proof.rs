@@ -40,6 +40,13 @@ pub(super) struct WireReceipt {
     deposit_receipt_version: Option<Quantity>,
 }
 
+impl WireReceipt {
+    /// How many logs it claims.
+    pub fn logs(&self) -> usize {
+        self.logs.len()
+    }
+}
+
 /// The logs of the whole block in order, with log indexes and ordinals, if `receipts` rebuild the header's root.
 ///
 /// # Errors
@@ -164,11 +171,6 @@ pub(super) fn logs_bloom(receipts: &[WireReceipt]) -> Bloom {
 }
 
 impl WireReceipt {
-    /// How many logs it has.
-    pub fn logs(&self) -> usize {
-        self.logs.len()
-    }
-
     /// The logs of one transaction with their ordinals, if this is its receipt in that block.
     pub fn places(self, header: &Header, transaction: B256) -> Result<Vec<LogEntry>, Unproven> {
         if self.block_hash != header.hash || self.transaction_hash != transaction {

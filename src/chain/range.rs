@@ -8,13 +8,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::asked::place;
+use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Lane};
 use super::error::{ChainError, ErrorClass, Failure};
 use super::filter::LogFilter;
 use super::levels::Verification;
 use super::logs::WireLog;
 use super::proof::{Ranged, sort_into_blocks};
-use super::reader::{CONCURRENCY, ChainReader, aside, linked_headers, proven_logs};
+use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 
 /// The most blocks of one call; more would hold too much at once.
@@ -135,7 +136,7 @@ impl ChainReader {
             let ranged = sort_into_blocks(headers, answers, &filter, verification, &mut memory);
             (ranged, memory)
         };
-        let Some((ranged, memory)) = aside(items, sorting).await else {
+        let Some((ranged, memory)) = compute(items > SHORT_ITEMS, sorting).await else {
             let failure = Failure::transport("the check was cut short");
             return Err(endpoint.identity().failed("eth_getLogs", failure));
         };

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::asked::{FirstAnswers, logs_of};
 use super::bloom::BloomMemory;
+use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Lane, lock};
 use super::endpoints::Endpoints;
 use super::error::{ChainError, ErrorClass, Failure, Unproven};
@@ -34,8 +35,6 @@ const HEADERS_PER_BATCH: u64 = 50;
 pub(super) const CONCURRENCY: usize = 4;
 /// Receipts per batch, where an endpoint does not serve a block's receipts at once.
 pub(super) const RECEIPTS_PER_BATCH: usize = 50;
-/// So many receipts, logs or headers are gone through within about a millisecond.
-const ITEMS_INLINE: usize = 200;
 /// Memories of bloom bits that are kept for the next read.
 const MAX_MEMORIES: usize = 4;
 
@@ -170,15 +169,19 @@ impl ChainReader {
         .await
     }
 
-    /// `eth_chainId`.
+    /// `eth_chainId`, from an endpoint that serves this chain.
     ///
     /// # Errors
-    /// Every endpoint failed.
+    /// Every endpoint failed, or serves another chain.
     pub async fn chain_id(&self) -> Result<crate::domain::ChainId, ChainError> {
-        let Quantity(id) = self
-            .try_each(|endpoint| async move { endpoint.request("eth_chainId", json!([])).await })
-            .await?;
-        Ok(crate::domain::ChainId(id))
+        self.try_each(|endpoint| async move {
+            let Quantity(id) = endpoint.request("eth_chainId", json!([])).await?;
+            let identity = endpoint.identity();
+            let checked = identity.check_chain(id);
+            checked.map_err(|failure| identity.failed("eth_chainId", failure))?;
+            Ok(crate::domain::ChainId(id))
+        })
+        .await
     }
 
     /// The hash of block 0 as the endpoint gives it: an identity to compare, so it is not recomputed.
@@ -411,23 +414,11 @@ pub(super) async fn proven_logs(
             logs
         })
     };
-    let Some(proven) = aside(size, proving).await else {
+    let Some(proven) = compute(size > SHORT_ITEMS, proving).await else {
         let failure = Failure::transport("the proof was cut short");
         return Err(endpoint.identity().failed("eth_getBlockReceipts", failure));
     };
     proven.map_err(|reason| endpoint.unproven(header.number, reason))
-}
-
-/// Runs `work` off the runtime's threads where it takes long: it goes through `items` receipts, logs or headers. None where
-/// it was cut short.
-pub(super) async fn aside<T: Send + 'static>(
-    items: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    if items <= ITEMS_INLINE {
-        return Some(work());
-    }
-    tokio::task::spawn_blocking(work).await.ok()
 }
 
 pub(super) async fn fetch_receipts(

@@ -5,13 +5,13 @@
 //! its subscription and is left too. Nothing waits for the reader of the stream.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::bytes::Bytes;
 use futures_util::StreamExt;
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::connection::{Connection, Lost};
@@ -56,11 +56,18 @@ pub(super) struct Outgoing {
     pub reply: oneshot::Sender<Bytes>,
 }
 
+/// Whether the socket is up. Those who wait for it go on in the order in which they came.
+#[derive(Debug, Default)]
+struct Link {
+    is_up: AtomicBool,
+    came_up: Notify,
+}
+
 /// The way into a session. Dropping it ends the session's task.
 #[derive(Debug)]
 pub(super) struct Session {
     requests: mpsc::Sender<Outgoing>,
-    connected: watch::Receiver<bool>,
+    link: Arc<Link>,
     suspicion: watch::Sender<Option<Instant>>,
     task: tokio::task::AbortHandle,
 }
@@ -82,7 +89,7 @@ impl Session {
         slot: usize,
     ) -> Self {
         let (requests, incoming) = mpsc::channel(MAX_WAITING);
-        let (connected_sender, connected) = watch::channel(false);
+        let link = Arc::new(Link::default());
         let (suspicion, suspected) = watch::channel(None);
         let keeper = Keeper {
             identity,
@@ -93,27 +100,29 @@ impl Session {
             mailbox,
             slot,
             incoming,
-            connected: connected_sender,
+            link: Arc::clone(&link),
             suspected,
         };
         let task = tokio::spawn(keeper.keep()).abort_handle();
         Self {
             requests,
-            connected,
+            link,
             suspicion,
             task,
         }
     }
 
     pub fn is_connected(&self) -> bool {
-        *self.connected.borrow()
+        self.link.is_up.load(Ordering::SeqCst)
     }
 
     /// Waits until the socket is up; the caller bounds the time.
     pub async fn wait_connected(&self) {
-        let mut connected = self.connected.clone();
-        if connected.wait_for(|up| *up).await.is_err() {
-            std::future::pending::<()>().await;
+        while !self.is_connected() {
+            let came_up = self.link.came_up.notified();
+            if !self.is_connected() {
+                came_up.await;
+            }
         }
     }
 
@@ -145,7 +154,7 @@ struct Keeper {
     mailbox: Arc<Mailbox>,
     slot: usize,
     incoming: mpsc::Receiver<Outgoing>,
-    connected: watch::Sender<bool>,
+    link: Arc<Link>,
     suspected: watch::Receiver<Option<Instant>>,
 }
 
@@ -158,7 +167,7 @@ impl Keeper {
                 Err(lost) => lost,
             };
             self.identity.recheck.store(true, Ordering::Relaxed);
-            if self.connected.send_replace(false) {
+            if self.link.is_up.swap(false, Ordering::SeqCst) {
                 self.mailbox.disconnected(self.slot);
             }
             self.identity.show_connected(false);
@@ -237,9 +246,10 @@ impl Keeper {
             if let Err(lost) = step {
                 return lost;
             }
-            if connection.is_ready() && !*self.connected.borrow() {
+            if connection.is_ready() && !self.link.is_up.load(Ordering::SeqCst) {
                 backoff.reset();
-                self.connected.send_replace(true);
+                self.link.is_up.store(true, Ordering::SeqCst);
+                self.link.came_up.notify_waiters();
                 self.identity.show_connected(true);
                 self.identity.streamed.store(0, Ordering::Relaxed);
                 self.mailbox.connected(self.slot);

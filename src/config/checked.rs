@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use secrecy::SecretString;
 
-use crate::domain::{Amount, ChainId, Level, Token};
+use crate::domain::{Amount, ChainId, Finality, Level, Token};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -135,8 +135,10 @@ pub struct Chain {
     pub block_time: Duration,
     /// How often `latest` is polled beside the stream.
     pub poll_interval: Duration,
-    /// Blocks that must stand on a block, itself included, before it counts: settled = head - confirmations + 1.
-    pub confirmations: u64,
+    /// When a block counts, by the amount that is at stake.
+    pub finality: Finality,
+    /// A tag whose block is older than this is not believed to be alive.
+    pub max_tag_age: Duration,
     /// The first block that is read; `None` starts a little below the head of the first start.
     pub start_block: Option<u64>,
     /// A development chain: may be wiped when it was restarted.

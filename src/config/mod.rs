@@ -6,6 +6,7 @@
 
 mod check;
 mod check_chain;
+mod check_finality;
 mod checked;
 mod env;
 mod fault;

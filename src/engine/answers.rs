@@ -10,7 +10,7 @@ use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
 use crate::domain::{
-    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId,
+    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Reading, Source, TenantId, UserId,
     WalletLink,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
@@ -34,6 +34,10 @@ pub struct TenantAnswer {
 pub struct ChainAnswer {
     /// The heights as of the last commit.
     pub heights: Heights,
+    /// Why deadlines stand still.
+    pub stalled: Option<Held>,
+    /// Why nothing counts until a person resolves it.
+    pub quarantined: Option<Held>,
 }
 
 /// A balance read from memory.
@@ -50,9 +54,14 @@ pub struct ReadBalance {
 pub(super) enum Change {
     Chain {
         chain: ChainId,
-        heights: Option<Heights>,
+        heights: Option<Box<Heights>>,
         balances: Vec<BalanceRow>,
         watches: Vec<Watch>,
+    },
+    Held {
+        chain: ChainId,
+        stalled: Option<Held>,
+        quarantined: Option<Held>,
     },
     /// One more transaction of a chain is in memory.
     Beat(ChainId, i64),
@@ -68,6 +77,8 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct ChainState {
     pub(super) heights: Heights,
+    stalled: Option<Held>,
+    quarantined: Option<Held>,
     /// The count of the chain's transactions that this state is as of.
     beat: Option<i64>,
     contracts: HashMap<Address, Contract>,
@@ -116,6 +127,8 @@ impl ChainState {
         let mut state = Self::default();
         if let Some(row) = store::chain_row(conn, chain).await? {
             state.heights = row.heights;
+            state.stalled = row.stalled;
+            state.quarantined = row.quarantined;
         }
         state.beat = store::beat(conn, chain).await?;
         for watch in store::watches(conn, chain).await? {
@@ -237,21 +250,16 @@ impl Answers {
                 heights,
                 balances,
                 watches,
+            } => self.apply_chain(chain, heights.as_deref(), &balances, watches),
+            Change::Held {
+                chain,
+                stalled,
+                quarantined,
             } => {
-                let Some(lock) = self.chains.get(&chain) else {
-                    return;
-                };
-                let mut state = write(lock);
-                for watch in watches {
-                    state.put_watch(watch);
-                }
-                for balance in &balances {
-                    state.put_balance(balance);
-                }
-                if let Some(heights) = heights {
-                    state.heights = heights;
-                    drop(state);
-                    self.unsight(chain, heights.read.map_or(0, |read| read.number));
+                if let Some(lock) = self.chains.get(&chain) {
+                    let mut state = write(lock);
+                    state.stalled = stalled;
+                    state.quarantined = quarantined;
                 }
             }
             Change::Beat(chain, beat) => {
@@ -301,9 +309,37 @@ impl Answers {
         }
     }
 
+    /// All under one lock: no reader sees a balance with another block's height.
+    fn apply_chain(
+        &self,
+        chain: ChainId,
+        heights: Option<&Heights>,
+        balances: &[BalanceRow],
+        watches: Vec<Watch>,
+    ) {
+        let Some(lock) = self.chains.get(&chain) else {
+            return;
+        };
+        let mut state = write(lock);
+        for watch in watches {
+            state.put_watch(watch);
+        }
+        for balance in balances {
+            state.put_balance(balance);
+        }
+        if let Some(heights) = heights {
+            state.heights = *heights;
+            drop(state);
+            self.unsight(chain, heights.read.map_or(0, |read| read.number));
+        }
+    }
+
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
-        self.chains.get(&chain).map(|lock| ChainAnswer {
-            heights: read(lock).heights,
+        let state = read(self.chains.get(&chain)?);
+        Some(ChainAnswer {
+            heights: state.heights,
+            stalled: state.stalled.clone(),
+            quarantined: state.quarantined.clone(),
         })
     }
 
@@ -345,15 +381,15 @@ impl Answers {
         holders.iter().map(value).collect()
     }
 
+    /// In the order of their contracts.
     pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
         let Some(lock) = self.chains.get(&chain) else {
             return Vec::new();
         };
-        read(lock)
-            .contracts
-            .values()
-            .map(|contract| contract.watch)
-            .collect()
+        let state = read(lock);
+        let mut watches: Vec<Watch> = state.contracts.values().map(|known| known.watch).collect();
+        watches.sort_by_key(|watch| watch.contract);
+        watches
     }
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantAnswer>> {

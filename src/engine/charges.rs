@@ -242,7 +242,7 @@ async fn lease_amount(
     let place = (terms.chain, terms.token, terms.treasury);
     let row = store::chain_row(work.tx.conn(), terms.chain).await?;
     // Money for the charge that has an amount now may stand in blocks that are not read yet.
-    let seen = (work.now, row.map_or(0, |row| row.heights.settled_time_ms));
+    let seen = (work.now, row.map_or(0, |row| row.heights.absent_ms));
     let taken = store::pool_usage(work.tx.conn(), place, terms.price, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
@@ -346,7 +346,7 @@ impl Command for ExpireCharges {
 
 async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
     let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
-    let settled_time_ms = row.map_or(0, |row| row.heights.settled_time_ms);
+    let absent_ms = row.map_or(0, |row| row.heights.absent_ms);
     let touched = BTreeSet::from([charge.terms.id.clone()]);
-    settle::settle_charges(work, &touched, settled_time_ms).await
+    settle::settle_charges(work, &touched, absent_ms).await
 }

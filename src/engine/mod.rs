@@ -11,9 +11,12 @@ mod chain;
 mod charges;
 mod deliveries;
 mod error;
+mod finality;
 mod holdings;
 mod idempotency;
 mod inbox;
+mod journal;
+mod quarantine;
 mod read;
 mod repair;
 mod settle;
@@ -46,6 +49,8 @@ pub use error::EngineError;
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
+pub use journal::MAX_JOURNAL;
+pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use read::{GateAnswer, TenantView};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use stored::{StoredHoldings, StoredRange};
@@ -228,13 +233,7 @@ impl Engine {
 
 /// Full jitter over a window that doubles: racing transactions spread out instead of racing again.
 fn pause_before(attempt: u32) -> Duration {
-    let mut byte = [0_u8; 1];
-    let share = if getrandom::fill(&mut byte).is_ok() {
-        u64::from(byte[0])
-    } else {
-        128
-    };
-    Duration::from_micros((2_000 << attempt.min(7)) * share / 255)
+    Duration::from_micros(fastrand::u64(0..=2_000 << attempt.min(7)))
 }
 
 impl Inner {

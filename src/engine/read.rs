@@ -234,11 +234,13 @@ impl Engine {
         Ok(false)
     }
 
-    /// What is stored of a chain, with its kept headers, lowest first.
+    /// What is stored of a chain, with its kept headers, lowest first. Memory is no older than that afterwards: what a commit
+    /// of unknown outcome did is in it.
     ///
     /// # Errors
     /// The chain was never read, or the database fails.
     pub async fn stored_chain(&self, chain: ChainId) -> Result<(ChainRow, Vec<KeptHeader>), EngineError> {
+        self.inner.make_sure().await?;
         let mut conn = self.inner.store.read().await?;
         let row = store::chain_row(&mut conn, chain)
             .await?

@@ -63,9 +63,10 @@ impl Command for RepairBlock {
             let key = log.ordinal.map(|ordinal| self.key(log.tx_hash, ordinal));
             key.is_none_or(|key| !known.contains(&key))
         });
-        let mut step = Step::begin(work, settings, row.heights);
+        let mut step = Step::begin(work, settings, &row);
         restored += step.read_payments(work, &missing).await?;
         step.confirm(work).await?;
+        step.finalize(work).await?;
         step.settle_touched(work).await?;
         Ok(restored)
     }

@@ -54,7 +54,7 @@ pub(super) async fn candidates(
 pub(super) async fn settle_charges(
     work: &mut Work<'_>,
     touched: &BTreeSet<ChargeId>,
-    settled_time_ms: Millis,
+    absent_ms: Millis,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
     for id in touched {
@@ -68,7 +68,7 @@ pub(super) async fn settle_charges(
         let tolerance = token.map(|token| work.engine.settings.payments.tolerance(before.terms.due, token));
         let clock = ChargeClock {
             now: work.now,
-            settled_time_ms,
+            absent_ms,
         };
         let standing = ledger::standing(&before, &payments, tolerance.unwrap_or_default(), clock);
         let after = apply(&before, standing);

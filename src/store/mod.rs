@@ -10,6 +10,7 @@ mod access;
 mod caller;
 mod chain;
 mod charge;
+mod faults;
 mod holding;
 mod inbox;
 mod outbox;
@@ -17,26 +18,32 @@ mod payment;
 mod source;
 mod value;
 
+use std::sync::Arc;
+
 use secrecy::ExposeSecret;
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
 pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
-pub use chain::{ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, headers};
+pub use chain::{
+    ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
+    lowest_header,
+};
 pub use charge::{
     charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
     pool_usage, tenants_charged_on,
 };
+pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
 pub use payment::{
-    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
-    payments_of_charge,
+    Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
+    payments_up_to,
 };
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
@@ -106,6 +113,7 @@ pub struct Store {
     readers: AnyPool,
     writers: AnyPool,
     backend: Backend,
+    faults: Option<Arc<dyn Faults>>,
 }
 
 impl Store {
@@ -114,9 +122,20 @@ impl Store {
     /// # Errors
     /// An unknown kind of URL, a database that cannot be reached, a migration that fails.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::open_with(settings, None).await
+    }
+
+    /// As [`Store::open`], with what a simulation lets happen from then on.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(
+        settings: &StoreSettings,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let url = settings.url.expose_secret();
-        let store = if url.starts_with("sqlite:") {
+        let mut store = if url.starts_with("sqlite:") {
             Self::open_sqlite(url, settings.max_connections).await?
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = AnyPoolOptions::new()
@@ -127,23 +146,33 @@ impl Store {
                 readers: pool.clone(),
                 writers: pool,
                 backend: Backend::Postgres,
+                faults: None,
             }
         } else {
             return Err(StoreError::UnknownDatabase);
         };
         store.migrate().await?;
+        store.faults = faults;
         Ok(store)
     }
 
-    /// One connection writes, so that writers wait in the pool's fair queue and never for a lock; the rest read.
+    /// One connection writes, so that writers wait in the pool's fair queue and never for a lock; the rest read. Where only
+    /// one is allowed, it does both.
     async fn open_sqlite(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let create = if url.contains('?') {
             url.to_owned()
         } else {
             format!("{url}?mode=rwc")
         };
+        // Where the disk is full SQLite ends the transaction by itself, the rollback that follows fails, and sqlx would refuse
+        // every further transaction of that connection.
         let pool = |connections| {
-            AnyPoolOptions::new().max_connections(connections).after_connect(|connection, _| {
+            let options = AnyPoolOptions::new().max_connections(connections);
+            let whole = options.before_acquire(|connection, _| {
+                let is_whole = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_whole) })
+            });
+            whole.after_connect(|connection, _| {
                 Box::pin(async move {
                     connection
                         .execute(
@@ -156,11 +185,16 @@ impl Store {
             })
         };
         let writers = pool(1).connect(&create).await?;
-        let readers = pool(max_connections).connect(&create).await?;
+        let readers = if max_connections == 1 {
+            writers.clone()
+        } else {
+            pool(max_connections).connect(&create).await?
+        };
         Ok(Self {
             readers,
             writers,
             backend: Backend::Sqlite,
+            faults: None,
         })
     }
 
@@ -183,7 +217,15 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        happens(self.faults.as_ref(), Moment::Read).await?;
         Ok(self.readers.acquire().await?)
+    }
+
+    /// Whether a connection is in use: something is under way that no timer of the runtime knows of.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        let used = |pool: &AnyPool| usize::try_from(pool.size()).is_ok_and(|size| size > pool.num_idle());
+        used(&self.writers) || used(&self.readers)
     }
 
     /// Begins a transaction that sees one state of the database, and is to write nothing.
@@ -191,6 +233,7 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        happens(self.faults.as_ref(), Moment::Read).await?;
         let begin = match self.backend {
             Backend::Sqlite => "begin",
             Backend::Postgres => "begin isolation level repeatable read read only",
@@ -208,8 +251,10 @@ impl Store {
             Backend::Sqlite => "begin immediate",
             Backend::Postgres => "begin isolation level serializable",
         };
+        happens(self.faults.as_ref(), Moment::Begin).await?;
         Ok(WriteTx {
             tx: self.writers.begin_with(begin).await?,
+            faults: self.faults.clone(),
         })
     }
 
@@ -224,11 +269,15 @@ impl Store {
 #[derive(Debug)]
 pub struct WriteTx {
     tx: Transaction<'static, Any>,
+    faults: Option<Arc<dyn Faults>>,
 }
 
 impl WriteTx {
     /// The connection, for reading what this transaction sees.
     pub fn conn(&mut self) -> &mut AnyConnection {
+        if let Some(faults) = &self.faults {
+            faults.statement();
+        }
         &mut self.tx
     }
 
@@ -237,6 +286,15 @@ impl WriteTx {
     /// # Errors
     /// The outcome is unknown when the connection fails here: read the height again before anything else.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        happens(self.faults.as_ref(), Moment::Commit).await?;
+        self.tx.commit().await?;
+        happens(self.faults.as_ref(), Moment::Committed).await
+    }
+}
+
+async fn happens(faults: Option<&Arc<dyn Faults>>, moment: Moment) -> Result<(), StoreError> {
+    match faults {
+        Some(faults) => Ok(faults.at(moment).await?),
+        None => Ok(()),
     }
 }

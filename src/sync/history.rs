@@ -148,7 +148,7 @@ impl History {
             Ok(())
         };
         // Both end before this does: a fold that went on alone would meet the next one.
-        let (outcome, folded) = tokio::join!(self.gather(watch, last, batches), folding);
+        let (outcome, folded) = tokio::join!(biased; self.gather(watch, last, batches), folding);
         folded.and(outcome)
     }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::{Council, Tags};
 use super::history::History;
+use super::lookout::{Heard, Lookout};
 use super::progress::Progress;
 use super::streamed::Streamed;
 use super::watching;
@@ -17,7 +20,7 @@ use crate::chain::{
     self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
-use crate::domain::{ChainId, Header, Heights, Level};
+use crate::domain::{BlockRef, ChainId, Header, Heights, Level};
 use crate::engine::{ActivateWatches, Engine, EngineError};
 use crate::health::{ChainHealth, Health};
 use crate::ledger;
@@ -43,15 +46,18 @@ const MAX_SIGHTINGS: usize = 64;
 /// Why a chain must not go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// The endpoints answer for another chain.
-    #[error("the endpoints answer for chain {0}, which is not this chain's id")]
-    WrongChain(u64),
     /// The chain has another block 0 than before.
     #[error("the chain has another genesis than the one that was read before")]
     WrongGenesis,
     /// No kept header is on the chain any more.
     #[error("the chain was reorganised below everything that is kept")]
     TooDeep,
+    /// A block that was final is not on the chain any more.
+    #[error("the chain was reorganised below what is final")]
+    BelowFinalized,
+    /// The chain was set aside before, and nobody has resolved it yet.
+    #[error("{0}")]
+    Quarantined(String),
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
@@ -64,9 +70,8 @@ impl Halt {
     /// What readiness says of it.
     const fn problem(&self) -> &'static str {
         match self {
-            Self::WrongChain(_) => "halted: the endpoints answer for another chain",
             Self::WrongGenesis => "halted: the chain has another genesis than before",
-            Self::TooDeep => "halted: reorganised below everything that is kept",
+            Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Token(_) => "halted: a token's contract is not as configured",
             Self::LeaseLost => "halted: another instance leads this chain",
         }
@@ -85,6 +90,9 @@ pub enum SyncError {
     /// The endpoint is behind what was read, or still syncing: it is waited for.
     #[error("the endpoint is behind what was read")]
     Behind,
+    /// Too few operators say the same of what was read.
+    #[error("too few operators say the same of what was read")]
+    Undecided,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -97,6 +105,7 @@ impl From<EngineError> for SyncError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            EngineError::BelowFinalized(_) => Self::Halted(Halt::BelowFinalized),
             error => Self::Engine(error),
         }
     }
@@ -108,7 +117,7 @@ pub struct ChainTask {
     pub(super) settings: config::Chain,
     pub(super) engine: Engine,
     pub(super) reader: ChainReader,
-    health: Health,
+    pub(super) health: Health,
     status: ChainHealth,
     pub(super) window: Window,
     pub(super) heights: Heights,
@@ -117,6 +126,12 @@ pub struct ChainTask {
     pub(super) filter: LogFilter,
     pub(super) contracts: BTreeSet<Address>,
     pub(super) streamed: Streamed,
+    pub(super) tags: Tags,
+    pub(super) council: Council,
+    /// Why finality stalls, as it was told last.
+    pub(super) stalled: Option<String>,
+    /// The highest block that was read, for who listens beside the blocks.
+    pub(super) tip: watch::Sender<Option<BlockRef>>,
     pub(super) progress: Arc<Progress>,
     lower_polls: u32,
     connected: bool,
@@ -144,6 +159,10 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
+            tags: Tags::default(),
+            council: Council::new(settings.agree),
+            stalled: None,
+            tip: watch::Sender::new(None),
             progress: Arc::new(Progress::new(&settings.name)),
             lower_polls: 0,
             connected: false,
@@ -155,8 +174,9 @@ impl ChainTask {
             filter,
         };
         let outcome = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
-            outcome = task.start_and_follow(stream, &stop) => outcome,
+            outcome = task.follow_through(stream, &stop) => outcome,
         };
         if let Err(SyncError::Halted(halt)) = &outcome {
             tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
@@ -167,9 +187,28 @@ impl ChainTask {
         outcome
     }
 
-    async fn start_and_follow(
+    /// Follows the chain through quarantines: while it is in one it waits, and afterwards looks at the chain anew.
+    async fn follow_through(
         &mut self,
         mut stream: StreamHandle,
+        stop: &CancellationToken,
+    ) -> Result<(), SyncError> {
+        loop {
+            match self.start_and_follow(&mut stream, stop).await {
+                Err(SyncError::Halted(
+                    halt @ (Halt::TooDeep | Halt::BelowFinalized | Halt::Quarantined(_)),
+                )) => {
+                    self.quarantine(&halt).await?;
+                    self.wait_until_resolved().await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_and_follow(
+        &mut self,
+        stream: &mut StreamHandle,
         stop: &CancellationToken,
     ) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
@@ -182,24 +221,41 @@ impl ChainTask {
             tokio::time::sleep(backoff.next_delay()).await;
         }
         self.report(None);
-        self.watch_contracts(&stream).await?;
-        let history = History::new(self);
+        self.watch_contracts(stream).await?;
+        let (history, lookout) = (History::new(self), Lookout::new(self));
+        // What is not final must be known before anything counts.
+        let heard = Heard {
+            heads: Vec::new(),
+            ..lookout.look(true).await
+        };
+        self.weigh(heard).await?;
+        let (heard, hearing) = mpsc::channel(1);
         tokio::select! {
-            outcome = self.follow(&mut stream) => outcome,
-            outcome = history.run() => outcome,
+            biased;
             () = stop.cancelled() => Ok(()),
+            outcome = self.follow(stream, hearing) => outcome,
+            outcome = history.run() => outcome,
+            () = lookout.run(heard) => Ok(()),
         }
     }
 
-    async fn follow(&mut self, stream: &mut StreamHandle) -> Result<(), SyncError> {
+    async fn follow(
+        &mut self,
+        stream: &mut StreamHandle,
+        mut hearing: mpsc::Receiver<Heard>,
+    ) -> Result<(), SyncError> {
         let mut watches = self.engine.watch_changes();
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What is rare first, so that no flood of hints holds up the poll.
             let outcome = tokio::select! {
-                event = stream.next() => self.hear(event, stream).await,
-                _ = poll.tick() => self.poll().await,
+                biased;
                 _ = watches.changed() => Ok(()),
+                Some(heard) = hearing.recv() => self.weigh(heard).await,
+                // Where several operators are asked, that is the poll.
+                _ = poll.tick(), if !self.council.is_asked() => self.poll().await,
+                event = stream.next() => self.hear(event, stream).await,
             };
             let outcome = match outcome {
                 Ok(()) => self.watch_contracts(stream).await,
@@ -215,6 +271,7 @@ impl ChainTask {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.report(self.status.problem);
                     self.reload().await?;
+                    self.ask_for_watched(stream);
                 }
             }
         }
@@ -243,7 +300,7 @@ impl ChainTask {
     async fn hear_head(&mut self, head: StreamedHead, stream: &StreamHandle) -> Result<(), SyncError> {
         self.lower_polls = 0;
         if self.window.contains(head.block) {
-            return Ok(());
+            return self.hear_vouch(&head.endpoint, head.block).await;
         }
         let header = match head.header {
             Some(header) => header,
@@ -256,7 +313,7 @@ impl ChainTask {
             ::metrics::histogram!(metrics::CHAIN_HEAD_TO_COMMIT_SECONDS, "chain" => self.settings.name.clone())
                 .record(lag.as_secs_f64());
         }
-        Ok(())
+        self.hear_vouch(&head.endpoint, head.block).await
     }
 
     /// Follows a head, and meanwhile looks up what is streamed: a node tells of a block first and of its logs right after,
@@ -273,6 +330,7 @@ impl ChainTask {
             tokio::pin!(following);
             loop {
                 tokio::select! {
+                    biased;
                     outcome = &mut following => break outcome,
                     log = stream.next_log(), if heard.len() < MAX_HEARD => {
                         sight(&engine, chain, &log);
@@ -388,13 +446,18 @@ impl ChainTask {
                 })
                 .await?;
         }
+        self.ask_for_watched(stream);
+        Ok(())
+    }
+
+    /// Brings the filter up to the contracts that the live blocks must bring.
+    fn ask_for_watched(&mut self, stream: &StreamHandle) {
         let live = watching::live(&self.engine.watches(self.settings.id));
         if live != self.contracts {
             self.filter = watching::filter(&self.settings, &live);
             self.contracts = live;
             stream.set_filter(self.filter.clone());
         }
-        Ok(())
     }
 
     /// Whether logs are expected to be streamed.

@@ -11,6 +11,13 @@ mod live;
 #[cfg(test)]
 mod ops;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
+mod simulator;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod tidy;
+
+#[cfg(test)]
+use harness::random;

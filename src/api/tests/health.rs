@@ -25,7 +25,7 @@ async fn it_is_ready_once_its_chains_are_read_and_says_why_not() {
     api.read_blocks().await;
     assert_eq!(
         api.get("/readyz").await.ok(),
-        &json!({"status": "ready", "reasons": [], "endpoints": []})
+        &json!({"status": "ready", "reasons": [], "notes": [], "endpoints": []})
     );
     let health = api.get("/healthz").await;
     assert_eq!(

@@ -24,8 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::chain::{Internet, LogFilter, Network};
 use crate::config;
-use crate::domain::ChainId;
 use crate::domain::TRANSFER;
+use crate::domain::{ChainId, Finality};
 
 pub const CHAIN: u64 = 31_337;
 pub const TOKEN: Address = Address::repeat_byte(0x11);
@@ -73,7 +73,8 @@ pub fn settings(endpoints: Vec<config::Endpoint>) -> config::Chain {
         id: ChainId(CHAIN),
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_secs(1),
-        confirmations: 1,
+        finality: Finality::of_confirmations(1),
+        max_tag_age: Duration::from_mins(30),
         start_block: None,
         development: true,
         treasury: Some(TREASURY),

@@ -53,11 +53,11 @@ fn summary(chain: &config::Chain) -> String {
         tokens.join(", ")
     };
     format!(
-        "chain {} ({}): {} endpoints, {} confirmations, tokens: {tokens}",
+        "chain {} ({}): {} endpoints, finality {}, tokens: {tokens}",
         chain.name,
         chain.id,
         chain.endpoints.len(),
-        chain.confirmations,
+        chain.finality.names(),
     )
 }
 

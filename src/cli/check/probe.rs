@@ -1,6 +1,7 @@
 //! Asks the endpoints of one chain, all at once and each for a bounded time, and says what does not hold. A URL is never
 //! shown: faults name the key that holds it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,14 +189,15 @@ impl EndpointProbe {
     }
 }
 
-/// How a fault names an endpoint, or one of its two URLs.
+/// How a fault names an endpoint, or one of its two URLs. The place is among those in use, so the name stands with it.
 fn field(settings: &config::Chain, place: usize, way: Option<Way>) -> String {
     let key = match way {
         Some(Way::Http) => ".http",
         Some(Way::Ws) => ".ws",
         None => "",
     };
-    format!("chains.{}.endpoints[{place}]{key}", settings.name)
+    let endpoint = &settings.endpoints[place].name;
+    format!("chains.{}.endpoints[{place}]{key} ({endpoint})", settings.name)
 }
 
 /// Asks one endpoint both ways, and then what it says of its chain by the way that works.
@@ -282,14 +284,13 @@ async fn reach(
     if timeout(endpoint.request_timeout, subscribed).await.is_ok() {
         return Some(Ok(reader));
     }
-    let other_chain = reader
-        .endpoints()
-        .iter()
-        .any(chain::Endpoint::serves_another_chain);
-    Some(Err(if other_chain {
-        format!("serves another chain than {}", settings.id)
-    } else {
-        "no subscription to new heads within its request_timeout".to_owned()
+    let problem = reader.status().first().and_then(|status| status.problem);
+    Some(Err(match problem {
+        Some("wrong_chain") => format!("serves another chain than {}", settings.id),
+        problem => {
+            let problem = problem.unwrap_or("silent");
+            format!("no subscription to new heads within its request_timeout: {problem}")
+        }
     }))
 }
 
@@ -327,6 +328,14 @@ async fn facts(
             .filter_map(|(tag, served)| served.then_some(tag))
             .collect(),
     };
+    let named = settings.finality.tiers().iter().filter_map(|tier| tier.tag);
+    let missing: BTreeSet<Tag> = named.filter(|tag| !facts.tags.contains(tag)).collect();
+    for tag in missing {
+        fault(format!(
+            "does not serve the tag {}, which the chain's finality names",
+            tag.as_str()
+        ));
+    }
     let (head, proven) = match proof {
         Ok(proof) => proof,
         Err(problem) => {

@@ -230,6 +230,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             );
         }
         compare::movements(blocks, &self.stored.watches, &stored, &mut differences);
+        differences.sort_by_key(Difference::block);
         self.remember(blocks, &differences);
         let settled = self.stored.row.heights.settled.map(|settled| settled.number);
         for (contract, refolded) in &mut self.refolded {

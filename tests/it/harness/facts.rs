@@ -166,6 +166,7 @@ impl World {
                     head: 0,
                     ..answer.heights
                 },
+                ..answer
             }),
         }
     }

@@ -28,6 +28,11 @@ impl Random {
         low + self.below(high - low + 1)
     }
 
+    /// True in `percent` of a hundred cases.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let index = self.below(u64::try_from(from.len()).unwrap());
         from[usize::try_from(index).unwrap()]

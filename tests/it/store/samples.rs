@@ -111,6 +111,7 @@ pub fn full_charge(id: &str) -> Charge {
         totals: Totals {
             seen: MOST,
             confirmed: MOST,
+            finalized: MOST,
         },
         cancelled_at: Some(-1),
         paid_at: Some(i64::MAX),

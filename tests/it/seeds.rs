@@ -1,0 +1,67 @@
+//! The simulator's seeds: some hundreds of every run, and by name each that found something.
+
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::simulator::{self, Report};
+
+/// Seeds of every run, from 1 on.
+const SEEDS: u64 = 300;
+
+/// Lines of a run that are shown where it failed.
+const SHOWN_LINES: usize = 60;
+
+/// Lives through all of these, on as many threads as there are processors.
+fn run(seeds: &[u64]) -> Vec<Report> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let place = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
+                    let Some(seed) = seeds.get(place) else { return };
+                    let report = simulator::run(*seed, false);
+                    if !report.breaches.is_empty() {
+                        failed.lock().unwrap().push(report);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap()
+}
+
+fn assert_all_right(seeds: &[u64]) {
+    let failed = run(seeds);
+    let Some(first) = failed.first() else { return };
+    let mut text = String::new();
+    for report in &failed {
+        for breach in &report.breaches {
+            writeln!(text, "seed {}: {breach}", report.seed).unwrap();
+        }
+    }
+    let told = simulator::run(first.seed, true).text;
+    let lines: Vec<&str> = told.lines().collect();
+    let end = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+    panic!(
+        "{text}\nseed {seed} ended so:\n{end}\n\nall of it, twice:\n    cargo run --example tollgate-sim -- --replay {seed}",
+        seed = first.seed
+    );
+}
+
+#[test]
+fn hundreds_of_seeds_come_right() {
+    let seeds: Vec<u64> = (1..=SEEDS).collect();
+    assert_all_right(&seeds);
+}
+
+#[test]
+fn a_seed_is_the_same_run_each_time() {
+    for seed in [3, 44, 170, 226] {
+        let [first, second] = [simulator::run(seed, false), simulator::run(seed, false)];
+        assert!(first.events > 100, "{first:?}");
+        assert_eq!(first, second, "seed {seed}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The tree of blocks, and which branch of it is the chain at which time: the oracle that everything is held against.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy::primitives::B256;
+
+use super::block::{Block, Draft};
+use super::tx::Tx;
+use crate::random::Random;
+
+/// A branch from block 0 to its tip; a block's number is its place.
+pub type Branch = Arc<Vec<Arc<Block>>>;
+
+/// All blocks that there ever were.
+#[derive(Debug)]
+pub struct Tree {
+    blocks: BTreeMap<B256, Arc<Block>>,
+    /// The canonical branch from each time on, in milliseconds of the world; the first is as old as the world.
+    reigns: Vec<(i64, Branch)>,
+    salt: u64,
+}
+
+impl Tree {
+    pub fn new() -> Self {
+        Self {
+            blocks: BTreeMap::new(),
+            reigns: Vec::new(),
+            salt: 0,
+        }
+    }
+
+    /// The chain now.
+    pub fn canonical(&self) -> &Branch {
+        &self.reigns.last().unwrap().1
+    }
+
+    /// The chain as it was.
+    pub fn canonical_at(&self, at_ms: i64) -> &Branch {
+        let later = self.reigns.partition_point(|(from, _)| *from <= at_ms);
+        &self.reigns[later.saturating_sub(1)].1
+    }
+
+    pub fn block(&self, hash: &B256) -> Option<&Arc<Block>> {
+        self.blocks.get(hash)
+    }
+
+    /// Another block of the same height.
+    pub fn sibling(&self, block: &Block) -> Option<&Arc<Block>> {
+        let others = self.blocks.values();
+        others
+            .filter(|other| other.number == block.number)
+            .find(|other| other.hash != block.hash)
+    }
+
+    /// From block 0 to this one.
+    pub fn branch_to(&self, hash: &B256) -> Option<Vec<Arc<Block>>> {
+        let mut branch = Vec::new();
+        let mut next = self.blocks.get(hash)?;
+        loop {
+            branch.push(Arc::clone(next));
+            match self.blocks.get(&next.parent) {
+                Some(parent) => next = parent,
+                None => break,
+            }
+        }
+        branch.reverse();
+        Some(branch)
+    }
+
+    /// Whether some block at `number` or above stands on `hash` and was known to the world at `at_ms`.
+    pub fn is_covered(&self, hash: &B256, number: u64, at_ms: i64) -> bool {
+        let known = self.blocks.values();
+        let mut tips = known.filter(|block| block.number == number && block.born_ms <= at_ms);
+        tips.any(|tip| self.stands_on(tip, hash))
+    }
+
+    fn stands_on(&self, tip: &Arc<Block>, hash: &B256) -> bool {
+        let mut next = tip;
+        loop {
+            if next.hash == *hash {
+                return true;
+            }
+            match self.blocks.get(&next.parent) {
+                Some(parent) => next = parent,
+                None => return false,
+            }
+        }
+    }
+
+    /// Puts a block on a branch. The branch does not reign yet.
+    pub fn grow(
+        &mut self,
+        branch: &mut Vec<Arc<Block>>,
+        (timestamp_s, born_ms): (u64, i64),
+        txs: Vec<Tx>,
+        fill: u64,
+        random: &mut Random,
+    ) {
+        self.salt += 1;
+        let draft = Draft {
+            number: u64::try_from(branch.len()).unwrap(),
+            parent: branch.last().map_or(B256::ZERO, |parent| parent.hash),
+            timestamp_s,
+            born_ms,
+            txs,
+            fill,
+            salt: self.salt,
+        };
+        let block = Arc::new(draft.build(random));
+        self.blocks.insert(block.hash, Arc::clone(&block));
+        branch.push(block);
+    }
+
+    /// From now on this branch is the chain.
+    pub fn crown(&mut self, at_ms: i64, branch: Vec<Arc<Block>>) {
+        self.reigns.push((at_ms, Arc::new(branch)));
+    }
+}
