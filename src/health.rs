@@ -148,6 +148,11 @@ impl Health {
         self.chains().entry(chain).or_insert(watched);
     }
 
+    /// Forgets a chain: nobody is to be told of it any more.
+    pub fn forget_chain(&self, chain: ChainId) {
+        self.chains().remove(&chain);
+    }
+
     /// Sets what is known of a chain; one that was never expected is passed over.
     pub fn set_chain(&self, chain: ChainId, health: ChainHealth) {
         if let Some(watched) = self.chains().get_mut(&chain) {

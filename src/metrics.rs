@@ -86,6 +86,9 @@ metrics_list! {
     /// 1 while nothing about the chain is out of bounds, else 0, by chain; /readyz says what is.
     Gauge CHAIN_READY = "tollgate_chain_ready" in Count;
 
+    /// 1 while this instance leads the chain, 0 while it follows another that does, by chain.
+    Gauge LEASE_LEADER = "tollgate_lease_leader" in Count;
+
     /// Requests to endpoints, by chain, endpoint, method and outcome.
     Counter ENDPOINT_REQUESTS_TOTAL = "tollgate_endpoint_requests_total" in Count;
     /// How long endpoints took to answer, by chain, endpoint and method.
@@ -138,6 +141,8 @@ metrics_list! {
     /// How long answers took, by route template and method.
     Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
 
+    /// Readings of the configuration while it ran, by outcome (applied, refused).
+    Counter CONFIG_RELOADS_TOTAL = "tollgate_config_reloads_total" in Count;
     /// Ends of tasks that nobody asked to stop, by task and outcome (failed, panicked, returned).
     Counter TASK_FAILURES_TOTAL = "tollgate_task_failures_total" in Count;
     /// 1, with the version as a label.
@@ -228,6 +233,9 @@ fn describe() {
             Kind::Gauge => metrics::describe_gauge!(name, unit, help),
             Kind::Histogram => metrics::describe_histogram!(name, unit, help),
         }
+    }
+    for outcome in ["applied", "refused"] {
+        metrics::counter!(CONFIG_RELOADS_TOTAL, "outcome" => outcome).increment(0);
     }
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for name in [

@@ -3,6 +3,13 @@
 //!     cargo run --release --example tollgate-sim -- --seeds 20000 --from 1
 //!     cargo run --release --example tollgate-sim -- --replay 4711
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what it runs is the tests' own"
+)]
+
 #[path = "../../tests/it/harness/random.rs"]
 mod random;
 #[path = "../../tests/it/simulator/mod.rs"]

@@ -23,10 +23,15 @@ create table chain (
     quarantined text
 );
 
+-- What one instance at a time does: lead a chain ("chain:<id>"), deliver events ("webhook:<name>"). `fence` counts the
+-- holders, `beat` the transactions of the chain, `pulse` the holder's signs of life between two of them. No holder: free.
 create table lease (
-    chain bigint primary key,
+    role text primary key,
     fence bigint not null,
-    beat bigint not null
+    beat bigint not null,
+    pulse bigint not null,
+    holder text,
+    label text
 );
 
 create table header (

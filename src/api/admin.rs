@@ -5,11 +5,13 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::Problem;
 use super::{App, Shared};
 use crate::config;
 use crate::domain::{BlockRef, Held, Level, Millis, Settled, Tag, Tier, Token};
 use crate::engine::{TokenView, rfc3339};
 use crate::health::EndpointStatus;
+use crate::store::{Instance, Role};
 
 /// Every configured chain.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,6 +61,10 @@ struct ChainView {
     level: Option<Level>,
     /// Why it is not read.
     problem: Option<&'static str>,
+    /// The instance that reads it, as host and process; none while nobody does.
+    leader: Option<String>,
+    /// Whether that is the instance that answers.
+    leads: bool,
     /// Where payments are received.
     treasury: Option<String>,
     /// The accepted tokens.
@@ -186,7 +192,7 @@ impl From<Held> for HeldView {
 }
 
 impl ChainView {
-    fn new(app: &App, chain: &config::Chain, now: Millis) -> Self {
+    fn new(app: &App, chain: &config::Chain, leader: Option<Instance>, now: Millis) -> Self {
         let answer = app.engine.chain(chain.id).unwrap_or_default();
         let heights = answer.heights;
         let tiers = chain.finality.tiers().iter().enumerate();
@@ -214,6 +220,8 @@ impl ChainView {
             last_header_at: health.last_header_at_ms.map(rfc3339),
             level: health.level,
             problem: health.problem,
+            leads: leader.as_ref() == Some(app.engine.instance()),
+            leader: leader.map(|leader| leader.label),
             treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
             tokens: chain.tokens.iter().map(token).collect(),
             watched_contracts: app.engine.watches(chain.id).len(),
@@ -230,9 +238,13 @@ impl ChainView {
     tag = "operators",
     responses((status = 200, body = ChainsView))
 )]
-pub(super) async fn chains(State(app): State<Shared>) -> Json<ChainsView> {
+pub(super) async fn chains(State(app): State<Shared>) -> Result<Json<ChainsView>, Problem> {
     let now = app.now();
-    let chains = app.engine.settings().chains.iter();
-    let chains = chains.map(|chain| ChainView::new(&app, chain, now)).collect();
-    Json(ChainsView { chains })
+    let mut chains = Vec::new();
+    for chain in &app.engine.settings().chains {
+        let lease = app.engine.lease(&Role::Chain(chain.id)).await?;
+        let leader = lease.and_then(|lease| lease.holder);
+        chains.push(ChainView::new(&app, chain, leader, now));
+    }
+    Ok(Json(ChainsView { chains }))
 }

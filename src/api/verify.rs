@@ -285,7 +285,8 @@ fn is_stale(app: &App, gate: &Gate, as_of: &[AsOf], now: Millis) -> bool {
 
 /// How old the settled block of a chain may be; of one that is no longer configured, nothing is fresh.
 fn age_max_ms(app: &App, chain: ChainId) -> Millis {
-    let Some(chain) = app.chain(chain) else {
+    let settings = app.engine.settings();
+    let Some(chain) = settings.chains.iter().find(|known| known.id == chain) else {
         return -1;
     };
     let settles_in = chain.finality.tiers().first().map_or(Duration::ZERO, |lowest| {

@@ -55,7 +55,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match &self.command {
             Command::Openapi => openapi::print(),
-            Command::Run => self.load().and_then(run::run),
+            Command::Run => self.load().and_then(|loaded| run::run(loaded, || self.read())),
             Command::Check { offline } => self.load().and_then(|loaded| check::check(&loaded, *offline)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
             Command::Chain(chain) => self.load().and_then(|loaded| chain.execute(&loaded)),
@@ -72,8 +72,12 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Loaded, Failure> {
+        self.read()
+            .map_err(|errors| Failure(format!("the configuration is wrong:\n{errors}")))
+    }
+
+    fn read(&self) -> Result<Loaded, ConfigErrors> {
         config::load(self.config.as_deref(), &Env::of_process())
-            .map_err(|errors: ConfigErrors| Failure(format!("the configuration is wrong:\n{errors}")))
     }
 }
 

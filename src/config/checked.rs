@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// Where we listen, and what a caller may send.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The API's address.
     pub listen: SocketAddr,
@@ -57,7 +57,7 @@ pub struct StoreSettings {
 }
 
 /// The log's form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// JSON lines, or text for people.
     pub json: bool,
@@ -66,7 +66,7 @@ pub struct Log {
 }
 
 /// Where the plans come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogueSettings {
     /// A file; the embedded `plans.toml` where none is named.
     pub path: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub struct CatalogueSettings {
 }
 
 /// How charges behave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payments {
     /// Whether charges may be created at all.
     pub enabled: bool,
@@ -92,7 +92,7 @@ pub struct Payments {
 }
 
 /// Sign-In with Ethereum.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wallets {
     /// The domain that messages must name, exactly.
     pub domain: String,
@@ -125,7 +125,7 @@ pub struct WebhookEndpoint {
 }
 
 /// One chain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// Its name in the configuration.
     pub name: String,

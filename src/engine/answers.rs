@@ -3,7 +3,7 @@
 //! Only durable facts come in, in the order of their sequence; a change that arrives late is passed over. What a chain's
 //! block changes is changed under one lock, so that no reader sees a balance with another block's height.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, U256};
@@ -101,7 +101,7 @@ struct Sighting {
 
 #[derive(Debug)]
 pub(super) struct Answers {
-    chains: HashMap<ChainId, RwLock<ChainState>>,
+    chains: RwLock<HashMap<ChainId, Arc<RwLock<ChainState>>>>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
@@ -178,7 +178,7 @@ impl Answers {
         let mut chains = HashMap::new();
         for chain in chain_ids {
             let state = ChainState::load(conn, *chain).await?;
-            chains.insert(*chain, RwLock::new(state));
+            chains.insert(*chain, Arc::new(RwLock::new(state)));
         }
         let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
         for source in store::sources(conn, None).await? {
@@ -209,7 +209,7 @@ impl Answers {
             .map(|gate| (gate.id.clone(), Arc::new(gate)))
             .collect();
         Ok(Self {
-            chains,
+            chains: RwLock::new(chains),
             tenants: RwLock::new(tenants),
             wallets: RwLock::new(wallets),
             gates: RwLock::new(gates),
@@ -219,27 +219,46 @@ impl Answers {
 
     /// The count of a chain's transactions that memory is as of.
     pub(super) fn beat(&self, chain: ChainId) -> Option<i64> {
-        self.chains.get(&chain).and_then(|lock| read(lock).beat)
+        self.state(chain).and_then(|lock| read(&lock).beat)
+    }
+
+    /// Keeps these chains in memory and no others; those that are new as they were loaded.
+    pub(super) fn set_chains(&self, chains: &BTreeSet<ChainId>, loaded: Vec<(ChainId, ChainState)>) {
+        let mut states = write(&self.chains);
+        states.retain(|chain, _| chains.contains(chain));
+        let loaded = loaded.into_iter();
+        states.extend(loaded.map(|(chain, state)| (chain, Arc::new(RwLock::new(state)))));
+    }
+
+    fn state(&self, chain: ChainId) -> Option<Arc<RwLock<ChainState>>> {
+        read(&self.chains).get(&chain).cloned()
+    }
+
+    /// The chains that are kept in memory.
+    pub(super) fn chains(&self) -> Vec<ChainId> {
+        read(&self.chains).keys().copied().collect()
     }
 
     /// Replaces everything by what is stored.
     pub(super) async fn reload(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
-        let chains: Vec<ChainId> = self.chains.keys().copied().collect();
-        let loaded = Self::load(conn, &chains).await?;
-        for (chain, state) in loaded.chains {
-            if let Some(lock) = self.chains.get(&chain) {
-                *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for chain in self.chains() {
+            let state = ChainState::load(conn, chain).await?;
+            if let Some(lock) = self.state(chain) {
+                *write(&lock) = state;
             }
         }
-        *write(&self.tenants) = loaded
-            .tenants
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.wallets) = loaded
-            .wallets
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.gates) = loaded.gates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.reload_people(conn).await
+    }
+
+    /// Replaces all but the chains by what is stored.
+    pub(super) async fn reload_people(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        fn take<T>(lock: RwLock<T>) -> T {
+            lock.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+        let loaded = Self::load(conn, &[]).await?;
+        *write(&self.tenants) = take(loaded.tenants);
+        *write(&self.wallets) = take(loaded.wallets);
+        *write(&self.gates) = take(loaded.gates);
         Ok(())
     }
 
@@ -256,20 +275,20 @@ impl Answers {
                 stalled,
                 quarantined,
             } => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    let mut state = write(lock);
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
                     state.stalled = stalled;
                     state.quarantined = quarantined;
                 }
             }
             Change::Beat(chain, beat) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    write(lock).beat = Some(beat);
+                if let Some(lock) = self.state(chain) {
+                    write(&lock).beat = Some(beat);
                 }
             }
             Change::ChainLoaded(chain, mut loaded) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    let mut state = write(lock);
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
                     // Watches are never removed: one that was not loaded was added since.
                     for (contract, known) in state.contracts.drain() {
                         loaded.contracts.entry(contract).or_insert(known);
@@ -278,8 +297,8 @@ impl Answers {
                 }
             }
             Change::WatchRestarted(chain, watch) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    let mut state = write(lock);
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
                     state.contracts.remove(&watch.contract);
                     state.put_watch(watch);
                 }
@@ -317,10 +336,10 @@ impl Answers {
         balances: &[BalanceRow],
         watches: Vec<Watch>,
     ) {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return;
         };
-        let mut state = write(lock);
+        let mut state = write(&lock);
         for watch in watches {
             state.put_watch(watch);
         }
@@ -335,7 +354,8 @@ impl Answers {
     }
 
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
-        let state = read(self.chains.get(&chain)?);
+        let lock = self.state(chain)?;
+        let state = read(&lock);
         Some(ChainAnswer {
             heights: state.heights,
             stalled: state.stalled.clone(),
@@ -344,13 +364,13 @@ impl Answers {
     }
 
     pub(super) fn balance(&self, chain: ChainId, contract: Address, wallets: &[Address]) -> ReadBalance {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return ReadBalance {
                 reading: Reading::Unknown,
                 as_of: None,
             };
         };
-        let state = read(lock);
+        let state = read(&lock);
         let time_ms = state.heights.settled_time_ms;
         let as_of = state.heights.settled.map(|block| AsOf {
             chain,
@@ -367,10 +387,10 @@ impl Answers {
 
     /// The settled balance of each holder, as folded so far; zero where there is none.
     pub(super) fn folded(&self, chain: ChainId, holders: &[(Address, Address)]) -> Vec<U256> {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return vec![U256::ZERO; holders.len()];
         };
-        let state = read(lock);
+        let state = read(&lock);
         let value = |(contract, holder): &(Address, Address)| {
             let known = state
                 .contracts
@@ -383,10 +403,10 @@ impl Answers {
 
     /// In the order of their contracts.
     pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return Vec::new();
         };
-        let state = read(lock);
+        let state = read(&lock);
         let mut watches: Vec<Watch> = state.contracts.values().map(|known| known.watch).collect();
         watches.sort_by_key(|watch| watch.contract);
         watches

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
-use crate::store::{self, ChainRow, KeptHeader};
+use crate::store::{self, ChainRow, KeptHeader, Role};
 
 /// Takes a chain over: from now on only the holder of the returned fence writes its blocks.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +57,9 @@ impl Command for OpenChain {
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
-        let settings = work.engine.chain(self.chain)?;
-        let fence = work.tx.take_lease(self.chain).await?;
+        let settings = work.settings.chain(self.chain)?;
+        let role = Role::Chain(self.chain);
+        let fence = work.tx.take_lease(&role, &work.engine.instance).await?;
         if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
             // A little below the head, so that a first reorg finds its ancestor and something is settled at once.
             let start = settings
@@ -168,7 +169,7 @@ impl Command for Advance {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         work.lead(self.chain, self.fence).await?;
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;

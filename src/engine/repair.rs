@@ -47,7 +47,7 @@ impl Command for RepairBlock {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<usize, EngineError> {
         work.join(self.chain).await?;
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
         let row = row.ok_or(EngineError::NotFound("chain"))?;
         let number = self.block.header.number;

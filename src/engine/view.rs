@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Inner;
+use super::Settings;
 use crate::domain::{
     Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis,
     Payment, PaymentState, Product, Provider, Source, SourceState,
@@ -111,13 +111,9 @@ pub struct ChargeView {
 
 impl ChargeView {
     /// `payments` are those allocated to it; `read` is the height up to which the chain is read.
-    pub(super) fn new(engine: &Inner, charge: &Charge, payments: &[Payment], read: Option<u64>) -> Self {
+    pub(super) fn new(settings: &Settings, charge: &Charge, payments: &[Payment], read: Option<u64>) -> Self {
         let terms = &charge.terms;
-        let chain = engine
-            .settings
-            .chains
-            .iter()
-            .find(|chain| chain.id == terms.chain);
+        let chain = settings.chain(terms.chain).ok();
         let token = chain.and_then(|chain| chain.token(terms.token));
         let decimals = token.map_or(0, |token| token.decimals);
         let symbol = token.map_or_else(String::new, |token| token.symbol.clone());

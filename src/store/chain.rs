@@ -1,4 +1,4 @@
-//! How far each chain is, who leads it, and the kept headers.
+//! How far each chain is, and the kept headers.
 
 use alloy::primitives::B256;
 use sqlx::any::AnyRow;
@@ -93,18 +93,6 @@ pub async fn chain_row(conn: &mut AnyConnection, chain: ChainId) -> Result<Optio
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(chain_from).transpose()
-}
-
-/// How many transactions of a chain were counted since it was last taken over; none when it was never led.
-///
-/// # Errors
-/// The database fails.
-pub async fn beat(conn: &mut AnyConnection, chain: ChainId) -> Result<Option<i64>, StoreError> {
-    let row = sqlx::query("select beat from lease where chain = $1")
-        .bind(int(chain.0))
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| row.int("beat")).transpose()
 }
 
 /// Every chain that was ever read.
@@ -310,49 +298,6 @@ impl WriteTx {
             .execute(self.conn())
             .await?;
         Ok(())
-    }
-
-    /// Becomes the leader of a chain; whoever led it before can write no more. Returns the new fence.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn take_lease(&mut self, chain: ChainId) -> Result<i64, StoreError> {
-        let row = sqlx::query(
-            "insert into lease (chain, fence, beat) values ($1, 1, 0) \
-             on conflict (chain) do update set fence = lease.fence + 1, beat = 0 returning fence",
-        )
-        .bind(int(chain.0))
-        .fetch_one(self.conn())
-        .await?;
-        row.int("fence")
-    }
-
-    /// Counts a transaction of the leader with this fence, and holds the lease until it ends. Returns the count; none when
-    /// the lease is another's.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn claim_lease(&mut self, chain: ChainId, fence: i64) -> Result<Option<i64>, StoreError> {
-        let row =
-            sqlx::query("update lease set beat = beat + 1 where chain = $1 and fence = $2 returning beat")
-                .bind(int(chain.0))
-                .bind(fence)
-                .fetch_optional(self.conn())
-                .await?;
-        row.map(|row| row.int("beat")).transpose()
-    }
-
-    /// Counts a transaction that changes what the leader of a chain keeps in memory, whoever makes it. None when the chain
-    /// was never led.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn count_beat(&mut self, chain: ChainId) -> Result<Option<i64>, StoreError> {
-        let row = sqlx::query("update lease set beat = beat + 1 where chain = $1 returning beat")
-            .bind(int(chain.0))
-            .fetch_optional(self.conn())
-            .await?;
-        row.map(|row| row.int("beat")).transpose()
     }
 
     /// Adds a header to the window.

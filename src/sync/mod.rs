@@ -7,6 +7,7 @@ mod boot;
 mod confirm;
 mod follow;
 mod history;
+mod lead;
 mod lookout;
 mod plan;
 mod progress;

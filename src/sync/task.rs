@@ -61,19 +61,15 @@ pub enum Halt {
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
-    /// Another instance leads this chain.
-    #[error("another instance leads this chain")]
-    LeaseLost,
 }
 
 impl Halt {
     /// What readiness says of it.
-    const fn problem(&self) -> &'static str {
+    pub(super) const fn problem(&self) -> &'static str {
         match self {
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Token(_) => "halted: a token's contract is not as configured",
-            Self::LeaseLost => "halted: another instance leads this chain",
         }
     }
 }
@@ -84,6 +80,9 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// Another instance leads this chain: it is followed.
+    #[error("another instance leads this chain")]
+    Deposed,
     /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
     #[error("the development chain no longer knows the blocks that were read")]
     Anew,
@@ -104,7 +103,7 @@ pub enum SyncError {
 impl From<EngineError> for SyncError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            EngineError::LeaseLost(_) => Self::Deposed,
             EngineError::BelowFinalized(_) => Self::Halted(Halt::BelowFinalized),
             error => Self::Engine(error),
         }
@@ -138,12 +137,11 @@ pub struct ChainTask {
 }
 
 impl ChainTask {
-    /// Follows a chain until `stop`. A halt is shown in readiness and waits there for a person; everything else is tried
-    /// again.
+    /// Reads a chain as its leader until `stop`. Everything but a halt and the loss of the lease is tried again.
     ///
     /// # Errors
-    /// The endpoints' settings are unusable.
-    pub async fn run(
+    /// A halt; another leads; the endpoints' settings are unusable.
+    pub(super) async fn read_as_leader(
         settings: config::Chain,
         network: Arc<dyn Network>,
         engine: Engine,
@@ -173,18 +171,11 @@ impl ChainTask {
             status: ChainHealth::default(),
             filter,
         };
-        let outcome = tokio::select! {
+        tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => Ok(()),
             outcome = task.follow_through(stream, &stop) => outcome,
-        };
-        if let Err(SyncError::Halted(halt)) = &outcome {
-            tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
-            task.report(Some(halt.problem()));
-            stop.cancelled().await;
-            return Ok(());
         }
-        outcome
     }
 
     /// Follows the chain through quarantines: while it is in one it waits, and afterwards looks at the chain anew.
@@ -213,7 +204,7 @@ impl ChainTask {
     ) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while let Err(error) = self.start().await {
-            if let SyncError::Halted(_) = error {
+            if let SyncError::Halted(_) | SyncError::Deposed = error {
                 return Err(error);
             }
             tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
@@ -266,7 +257,7 @@ impl ChainTask {
                 Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
                     return Err(SyncError::Anew);
                 }
-                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error @ (SyncError::Halted(_) | SyncError::Deposed)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.report(self.status.problem);

@@ -86,6 +86,10 @@ async fn operators_see_every_chain_and_no_url() {
     assert_eq!(chain["endpoints"], json!([unknown]));
     assert_eq!(chain["tokens"][0]["symbol"], "USDC");
     assert_eq!(chain["lastHeaderAt"], "2025-10-09T08:53:20.000Z");
+    assert_eq!(
+        (&chain["leads"], &chain["leader"]),
+        (&json!(true), &json!(api.engine.instance().label))
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::{Finality, Level, Tag};
 
 mod annotated;
+mod changed;
 mod shipped;
 mod wrong;
 

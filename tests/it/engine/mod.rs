@@ -8,6 +8,7 @@ mod deliveries;
 mod finality;
 mod finality_at_random;
 mod folding;
+mod following;
 mod holdings;
 mod leadership;
 mod matching;

@@ -162,7 +162,7 @@ impl World {
 
     /// A second engine over the same database, as another process would have.
     pub async fn another_engine(&self) -> Engine {
-        let settings = self.engine.settings().clone();
+        let settings = Settings::clone(&self.engine.settings());
         let opened = Engine::open(self.store.clone(), settings, catalogue(), self.clock.clone());
         opened.await.unwrap()
     }

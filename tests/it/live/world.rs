@@ -290,7 +290,7 @@ impl World {
 
     /// Another engine over the same store, as a command of an operator has.
     pub async fn another_engine(&self) -> Engine {
-        let settings = self.engine.settings().clone();
+        let settings = self.engine.settings().as_ref().clone();
         let store = Store::open(&self.store).await.unwrap();
         let catalogue = Catalogue::shipped(&[]).unwrap();
         Engine::open(store, settings, catalogue, Clock::system())

@@ -8,6 +8,10 @@ pub const DAWN_MS: i64 = 1_760_000_000_000;
 
 /// One endpoint.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a trait that an endpoint has or lacks"
+)]
 pub struct EndpointPlan {
     pub operator: u64,
     pub has_socket: bool,

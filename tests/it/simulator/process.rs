@@ -119,7 +119,7 @@ fn engine_settings(plan: &Plan) -> Settings {
         chains: vec![settings(plan)],
         payments: config::Payments {
             enabled: true,
-            charge_ttl: Duration::from_secs(120),
+            charge_ttl: Duration::from_mins(2),
             charge_grace: Duration::from_hours(24),
             tolerance_basis_points: 0,
             tolerance_units: "0".to_owned(),

@@ -1,16 +1,17 @@
-//! Heights, leases, headers, and what is forgotten.
+//! Heights, headers, and what is forgotten.
 
 use tollgate::domain::{Heights, Held, Settled};
-use tollgate::store::{self, BalanceRow, Movement};
+use tollgate::store::{self, BalanceRow, Movement, Role};
 
-use super::samples::{CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, hash, header, open, payment};
+use super::samples::{
+    CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, hash, header, instance, open, payment,
+};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::column;
 
 on_both!(
     a_chain_is_stored_with_and_without_heights,
     what_holds_a_chain_is_stored,
-    a_lease_has_one_holder,
     headers_are_kept_in_order_and_forgotten_from_both_ends,
     a_header_of_the_same_height_is_refused,
     a_wiped_chain_leaves_others_alone,
@@ -91,47 +92,6 @@ async fn what_holds_a_chain_is_stored(database: Database) {
     assert_eq!((row.policy.as_str(), row.start_number), ("low,high", 9));
 }
 
-async fn a_lease_has_one_holder(database: Database) {
-    let (store, _database) = open(database).await;
-    let mut tx = begin(&store).await;
-    assert!(
-        tx.claim_lease(CHAIN, 1).await.unwrap().is_none(),
-        "nobody holds it"
-    );
-    let first = tx.take_lease(CHAIN).await.unwrap();
-    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_some());
-    tx.commit().await.unwrap();
-
-    let mut tx = begin(&store).await;
-    let second = tx.take_lease(CHAIN).await.unwrap();
-    assert!(second > first);
-    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_none());
-    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(1));
-    assert_eq!(
-        tx.count_beat(CHAIN).await.unwrap(),
-        Some(2),
-        "whoever counts, it is one count"
-    );
-    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(3));
-    assert_eq!(store::beat(tx.conn(), CHAIN).await.unwrap(), Some(3));
-    assert_eq!(store::beat(tx.conn(), OTHER).await.unwrap(), None);
-    assert_eq!(tx.count_beat(OTHER).await.unwrap(), None, "nobody leads it");
-    let of_another_chain = tx.take_lease(OTHER).await.unwrap();
-    assert!(
-        tx.claim_lease(OTHER, of_another_chain + 1)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    tx.commit().await.unwrap();
-    let beats = column(&store, "select beat from lease order by chain").await;
-    assert_eq!(
-        beats,
-        ["0", "3"],
-        "each claim is a beat, and a new holder begins anew"
-    );
-}
-
 async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
@@ -209,7 +169,9 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
     let mut tx = begin(&store).await;
     for chain in [CHAIN, OTHER] {
         tx.insert_chain(chain, hash(1), 0).await.unwrap();
-        tx.take_lease(chain).await.unwrap();
+        tx.take_lease(&Role::Chain(chain), &instance("one"))
+            .await
+            .unwrap();
         tx.insert_header(chain, &header(3)).await.unwrap();
         tx.insert_watch(chain, TOKEN, 5).await.unwrap();
         let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
@@ -245,8 +207,8 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         let chains = column(&store, &format!("select chain from {table}")).await;
         assert_eq!(chains, ["1"], "{table}");
     }
-    let leases = column(&store, "select chain from lease order by chain").await;
-    assert_eq!(leases, ["1", "137"], "its leader still leads it");
+    let leases = column(&store, "select role from lease order by role").await;
+    assert_eq!(leases, ["chain:1", "chain:137"], "its leader still leads it");
     let mut conn = store.read().await.unwrap();
     let watch = store::watches(&mut conn, CHAIN).await.unwrap()[0];
     assert_eq!(

@@ -5,6 +5,7 @@ mod callers;
 mod chains;
 mod charges;
 mod holdings;
+mod leases;
 mod mailboxes;
 mod payments;
 mod samples;
