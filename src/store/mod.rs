@@ -240,6 +240,7 @@ impl Store {
 
     /// Whether several instances may work on it at once: a server's database, and one whose faults are simulated, where no
     /// lock on a file keeps others out.
+    #[must_use]
     pub fn is_shared(&self) -> bool {
         self.backend == Backend::Postgres || self.faults.is_some()
     }
