@@ -1,6 +1,5 @@
 //! `tollgate check`: what the configuration amounts to, and what its endpoints and tokens are in truth.
 
-mod level;
 mod probe;
 mod table;
 

@@ -113,6 +113,7 @@ pub async fn rescan(
     if reader.chain_id().await? != settings.id || reader.genesis_hash().await? != stored.row.genesis {
         return Err(RescanError::OtherChain);
     }
+    reader.find_level().await?;
     let mut scan = Scan::new(settings, engine, &stored, (request.from, to), tell);
     scan.read(&reader).await?;
     let corrections = scan.compare_balances();

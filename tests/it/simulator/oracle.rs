@@ -67,7 +67,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     let settled = chain.settled.map_or(0, |(number, _)| number);
     let start = usize::try_from(chain.start).unwrap().min(branch.len());
     let due = truth::payments(&branch[start..]);
-    world.judge_payments(&due, &payments, chain.settled.map(|(number, _)| number));
+    world.judge_payments(&due, &payments, &chain);
     world.judge_observations(&due, &observations);
     world.judge_events(&events);
     world.judge_audit(&audit);
@@ -135,11 +135,15 @@ impl World {
         &mut self,
         due: &BTreeMap<Key, Paid>,
         stored: &BTreeMap<Key, StoredPayment>,
-        settled: Option<u64>,
+        chain: &StoredChain,
     ) {
         for (key, paid) in due {
-            let is_settled = settled.is_some_and(|settled| paid.number <= settled);
-            let state = if is_settled { "confirmed" } else { "confirming" };
+            let is_up_to = |top: Option<(u64, B256)>| top.is_some_and(|(top, _)| paid.number <= top);
+            let state = match (is_up_to(chain.settled), is_up_to(chain.finalized)) {
+                (true, true) => "final",
+                (true, false) => "confirmed",
+                (false, _) => "confirming",
+            };
             let is_right = stored.get(key).is_some_and(|stored| {
                 let place = (stored.amount, stored.block, stored.number, stored.index);
                 stored.state == state && place == (paid.amount, paid.block, paid.number, paid.index)
