@@ -71,7 +71,7 @@ impl ChainReader {
                 if to < from {
                     return Err(ChainError::NotYet { number: from });
                 }
-                self.try_at(to, |endpoint| async move {
+                self.try_in_turn(to, |endpoint| async move {
                     let first = once(endpoint.clone(), to).await?;
                     if once(endpoint, to).await? != first {
                         return Err(self.disagreement(to));
@@ -81,7 +81,7 @@ impl ChainReader {
                 .await
             }
             Level::Receipts | Level::Ranged | Level::None => {
-                self.try_at(to, |endpoint| once(endpoint, to)).await
+                self.try_in_turn(to, |endpoint| once(endpoint, to)).await
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -128,13 +129,31 @@ impl ChainReader {
     where
         F: Future<Output = Result<T, ChainError>>,
     {
-        let answer = first_answer(self.endpoints.ranked(), ask).await;
-        answer.map_err(|failure| {
-            failure.unwrap_or_else(|| ChainError::Settings {
-                endpoint: Arc::from("chain"),
-                problem: "no endpoint is configured",
-            })
-        })
+        let answer = first_answer(self.endpoints.ranked(), Endpoint::patience, ask).await;
+        answer.map_err(|failure| failure.unwrap_or_else(no_endpoint))
+    }
+
+    /// As [`ChainReader::try_at`], for what takes long: none is asked beside another.
+    pub(super) async fn try_in_turn<T, F>(
+        &self,
+        height: u64,
+        ask: impl Fn(Endpoint) -> F,
+    ) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let ask = &ask;
+        let answer = first_answer(
+            self.endpoints.ranked(),
+            |_| Duration::MAX,
+            |endpoint| async move {
+                endpoint.reaches(height).await?;
+                ask(endpoint).await
+            },
+        );
+        answer
+            .await
+            .map_err(|failure| failure.unwrap_or_else(no_endpoint))
     }
 
     /// As [`ChainReader::try_each`], of a block at `height` or below: no endpoint is asked above its own head.
@@ -311,6 +330,13 @@ impl ChainReader {
         if memories.len() < MAX_MEMORIES {
             memories.push(memory);
         }
+    }
+}
+
+fn no_endpoint() -> ChainError {
+    ChainError::Settings {
+        endpoint: Arc::from("chain"),
+        problem: "no endpoint is configured",
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError, random_id};
 use crate::domain::ChainId;
-use crate::store::{self, Backend, Instance, Lease, Role};
+use crate::store::{self, Instance, Lease, Role};
 
 /// How often a lease is looked at, by its holder and by those who wait for it.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -143,7 +143,7 @@ impl Engine {
     /// Whether other instances may work on the same database.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.inner.store.backend() == Backend::Postgres
+        self.inner.store.is_shared()
     }
 
     /// What this process is called.

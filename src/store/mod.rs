@@ -238,6 +238,12 @@ impl Store {
         self.backend
     }
 
+    /// Whether several instances may work on it at once: a server's database, and one whose faults are simulated, where no
+    /// lock on a file keeps others out.
+    pub fn is_shared(&self) -> bool {
+        self.backend == Backend::Postgres || self.faults.is_some()
+    }
+
     /// A connection for reading.
     ///
     /// # Errors

@@ -177,6 +177,8 @@ pub enum Fault {
     Error(i64, &'static str),
     Raw(u16, &'static str),
     RetryAfter(&'static str),
+    /// The true answer, so much later.
+    Late(Duration),
     /// An answer without an end.
     Endless,
 }
@@ -254,6 +256,10 @@ async fn answer(State(shared): State<Arc<Shared>>, body: String) -> Response {
             Some(Fault::Error(code, message)) => Err((code, message.to_owned())),
             Some(Fault::Raw(status, text)) => {
                 return (StatusCode::from_u16(status).unwrap(), text).into_response();
+            }
+            Some(Fault::Late(by)) => {
+                tokio::time::sleep(by).await;
+                truth
             }
             Some(Fault::Endless) => {
                 let megabyte = || Ok::<_, std::io::Error>(vec![b' '; 1 << 20]);

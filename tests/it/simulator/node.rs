@@ -138,7 +138,9 @@ impl Node {
         let number = match which.as_str().unwrap_or_default() {
             "latest" => head,
             "safe" => head.saturating_sub(self.plan.safe_depth),
-            "finalized" => head.saturating_sub(2 * self.plan.safe_depth),
+            "finalized" => head
+                .saturating_sub(2 * self.plan.safe_depth)
+                .min(u64::try_from(tree.finalized).unwrap()),
             text => parse(text),
         };
         let block = view.get(usize::try_from(number).unwrap());
