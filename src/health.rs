@@ -29,7 +29,7 @@ pub struct ChainHealth {
     pub behind: u64,
     /// The level that its blocks are proven to, once that is known.
     pub level: Option<Level>,
-    /// Why the chain is not read: halted, quarantined, lease lost, endpoint down. Never a URL.
+    /// Why the chain is not read: halted, quarantined, endpoints down. Never a URL.
     pub problem: Option<&'static str>,
 }
 

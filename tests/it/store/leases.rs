@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tollgate::config::StoreSettings;
-use tollgate::store::{self, FileLock, Lease, Role, StoreError};
+use tollgate::store::{self, Backend, FileLock, Lease, Role, StoreError};
 
 use super::samples::{CHAIN, OTHER, begin, instance, open};
 use crate::harness::databases::{Database, on_both};
@@ -15,6 +15,7 @@ on_both!(
     a_lease_is_taken_only_as_it_was_seen,
     a_released_lease_is_free_and_its_holder_fenced_out,
     a_reading_transaction_does_not_see_what_is_written_after_it,
+    only_a_server_is_shared,
 );
 
 fn chain() -> Role {
@@ -125,6 +126,11 @@ async fn a_reading_transaction_does_not_see_what_is_written_after_it(database: D
     drop(reading);
     let mut reading = store.begin_read().await.unwrap();
     assert_eq!(store::beat(&mut reading, CHAIN).await.unwrap(), Some(0));
+}
+
+async fn only_a_server_is_shared(database: Database) {
+    let (store, _database) = open(database).await;
+    assert_eq!(store.is_shared(), store.backend() == Backend::Postgres);
 }
 
 /// A process that is stopped in the middle of a transaction must not keep its locks: nobody could take its lease.
