@@ -369,6 +369,8 @@ impl WriteTx {
             "delete from balance where chain = $1",
             "delete from observation where chain = $1",
             "delete from payment where chain = $1",
+            "delete from refund where chain = $1",
+            "delete from claim where chain = $1",
             "delete from amount_lease where chain = $1",
             "delete from charge where chain = $1",
             "delete from chain where chain = $1",

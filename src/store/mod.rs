@@ -17,6 +17,7 @@ mod lease;
 mod lock;
 mod outbox;
 mod payment;
+mod review;
 mod source;
 mod value;
 
@@ -51,6 +52,7 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
     payments_up_to,
 };
+pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

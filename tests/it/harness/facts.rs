@@ -11,13 +11,15 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
     "observation",
     "payment",
+    "claim",
+    "refund",
     "source",
     "entitlement",
     "customer",
