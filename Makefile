@@ -47,6 +47,11 @@ test: fixtures postgres prometheus ## All tests, against a real anvil, SQLite, P
 	@npm --prefix anvil-fixtures run --silent check
 	exec cargo test --locked --no-fail-fast
 
+# Optimised, because it is run by the thousand.
+.PHONY: sim
+sim: ## The simulator, optimised: SEEDS=1000 from FROM=1 on
+	@exec cargo run --locked --release --example tollgate-sim -- --seeds '$(or $(SEEDS),1000)' --from '$(or $(FROM),1)'
+
 # Clippy and rustdoc share one check of the dependencies; the private items are documented too, so that links among them
 # are checked.
 .PHONY: check

@@ -1,11 +1,12 @@
 //! One test body on both databases: `on_both!` makes a test of each for every function that is named.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tollgate::config::StoreSettings;
-use tollgate::store::Store;
+use tollgate::store::{Faults, Store};
 
 use super::postgres;
 
@@ -37,6 +38,11 @@ impl Database {
             settings: settings(postgres::database()),
             _directory: None,
         }
+    }
+
+    /// Opens it with what shall go wrong.
+    pub async fn open_with(&self, faults: Arc<dyn Faults>) -> Store {
+        Store::open_with(&self.settings, Some(faults)).await.unwrap()
     }
 
     /// Opens it.

@@ -276,6 +276,9 @@ impl Life {
             return;
         };
         oracle::inspect(&mut conn, &self.shared).await;
+        for instance in &self.instances {
+            oracle::judge_readiness(&self.shared, &instance.engine, &instance.health);
+        }
     }
 
     /// The file may grow no more, or again.

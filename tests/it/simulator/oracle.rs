@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
 use sqlx::AnyConnection;
 use tollgate::domain::{Amount, ChainId, Gate, GateAction, Reading, Rule};
 use tollgate::engine::Engine;
-use tollgate::health::Health;
+use tollgate::health::{Health, header_age_max};
 
 use super::block::Block;
 use super::net::{Shared, lock};
 use super::node::CHAIN;
 use super::rows::{self, StoredCharge, StoredChain, StoredPayment};
+use super::tree::Branch;
 use super::truth::{self, Key, Paid};
 use super::tx::{COIN, HOLDERS, MEMBERS};
 use super::world::World;
@@ -292,6 +294,30 @@ impl World {
         if !self.miner.tree.is_covered(&hash, needed, at_ms) {
             self.breach(format!("{} was confirmed too early", entry.subject));
         }
+    }
+}
+
+/// Whoever is ready has read what the chain was as long ago as a header may be old, but for what may be behind.
+pub fn judge_readiness(shared: &Shared, engine: &Engine, health: &Health) {
+    let mut world = lock(shared);
+    let chain = ChainId(CHAIN);
+    if !health.sees(chain, engine.clock().now_ms()) {
+        return;
+    }
+    let block_ms = world.plan.block_ms;
+    let block_time = Duration::from_millis(block_ms.unsigned_abs());
+    let age_max_ms = i64::try_from(header_age_max(block_time).as_millis()).unwrap();
+    let behind_max = u64::try_from(age_max_ms / block_ms).unwrap();
+    let long_ago_ms = world.now_ms() - age_max_ms - 2 * world.plan.skew_ms - block_ms;
+    let height = |branch: &Branch| u64::try_from(branch.len()).unwrap() - 1;
+    let tree = &world.miner.tree;
+    let due = height(tree.canonical_at(long_ago_ms)).min(height(tree.canonical()));
+    let read = engine.chain(chain).and_then(|known| known.heights.read);
+    let read = read.map_or(0, |read| read.number);
+    if read + behind_max < due {
+        world.breach(format!(
+            "it is ready, and has read {read} of a chain that was at {due} long ago"
+        ));
     }
 }
 

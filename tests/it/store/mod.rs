@@ -4,6 +4,7 @@ mod access;
 mod callers;
 mod chains;
 mod charges;
+mod faults;
 mod holdings;
 mod mailboxes;
 mod payments;
