@@ -1,11 +1,19 @@
 //! The composition root: makes every room from the configuration, in the order of their ranks, and stops them in reverse.
+//! What can be replaced while it runs is in `reload`.
+
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
@@ -19,7 +27,7 @@ use crate::health::Health;
 use crate::jobs;
 use crate::metrics::{self, Recorder};
 use crate::notify::{Notifier, NotifyError};
-use crate::store::{Store, StoreError};
+use crate::store::{FileLock, Store, StoreError};
 use crate::sync::ChainTask;
 use crate::task::Tasks;
 
@@ -62,10 +70,22 @@ pub enum StartError {
 /// The service, running.
 #[derive(Debug)]
 pub struct App {
+    /// What it runs by.
+    config: Config,
     engine: Engine,
+    health: Health,
+    network: Arc<dyn Network>,
+    /// What the API answers with.
+    routes: watch::Sender<Router>,
     api_address: SocketAddr,
     metrics_address: SocketAddr,
-    tasks: Tasks,
+    /// What all else stands on: metrics and jobs.
+    base: Tasks,
+    /// One for each chain and for each receiver of events.
+    workers: Tasks,
+    api: Tasks,
+    /// The last to go: until then no other process may lead.
+    _alone: FileLock,
 }
 
 /// Opens the database and loads the state: all that a command needs which does not serve.
@@ -75,17 +95,17 @@ pub struct App {
 pub async fn open_engine(config: &Config, clock: Clock) -> Result<Engine, StartError> {
     let catalogue = load_catalogue(&config.catalogue)?;
     let store = Store::open(&config.store).await?;
-    let settings = Settings {
+    Ok(Engine::open(store, settings(config), catalogue, clock).await?)
+}
+
+fn settings(config: &Config) -> Settings {
+    let names = config.webhooks.iter().map(|webhook| webhook.name.clone());
+    Settings {
         chains: config.chains.clone(),
         payments: config.payments.clone(),
         wallets: config.wallets.clone(),
-        webhooks: config
-            .webhooks
-            .iter()
-            .map(|webhook| webhook.name.clone())
-            .collect(),
-    };
-    Ok(Engine::open(store, settings, catalogue, clock).await?)
+        webhooks: names.collect(),
+    }
 }
 
 /// The plans: the named file, or those that are shipped.
@@ -110,6 +130,7 @@ impl App {
     /// Whatever keeps it from starting; nothing is left running then.
     pub async fn start(config: Config, clock: Clock, recorder: Recorder) -> Result<Self, StartError> {
         egress::install_crypto_provider();
+        let alone = FileLock::take(&config.store)?;
         let engine = open_engine(&config, clock).await?;
         let health = Health::default();
         let network: Arc<dyn Network> = Arc::new(Internet::new()?);
@@ -121,37 +142,57 @@ impl App {
             config.server.metrics_listen,
             &metrics_listener,
         )?;
-        let notifiers: Vec<Notifier> = config
-            .webhooks
-            .iter()
-            .map(|webhook| Notifier::new(engine.clone(), webhook.clone()))
-            .collect::<Result<_, _>>()?;
-
-        let mut tasks = Tasks::default();
-        spawn_metrics(&mut tasks, metrics_listener, recorder, &engine, &health);
-        spawn_jobs(&mut tasks, &engine);
-        for (webhook, notifier) in config.webhooks.iter().zip(notifiers) {
-            tasks.supervise(format!("webhook {}", webhook.name), move |stop| {
-                notifier.clone().run(stop)
-            });
-        }
-        for chain in &config.chains {
-            health.expect_chain(chain.id, &chain.name, chain.block_time);
-            spawn_chain(&mut tasks, chain, &network, &engine, &health);
-        }
-        let api = api::Settings {
-            server: config.server.clone(),
-            stripe: config.stripe.clone(),
-        };
-        let router = api::router(engine.clone(), api, health);
-        tasks.spawn("api", move |stop| serve(api_listener, router, stop));
+        let (mut base, mut api) = (Tasks::default(), Tasks::default());
+        let notifiers = notifiers(&engine, &config.webhooks)?;
+        spawn_metrics(&mut base, metrics_listener, recorder, &engine, &health);
+        spawn_jobs(&mut base, &engine);
+        let routes = watch::Sender::new(routes(&config, &engine, &health));
+        let current = routes.subscribe();
+        api.spawn("api", move |stop| serve(api_listener, changing(current), stop));
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
-        Ok(Self {
+        let mut app = Self {
+            config,
             engine,
+            health,
+            network,
+            routes,
             api_address,
             metrics_address,
-            tasks,
-        })
+            base,
+            workers: Tasks::default(),
+            api,
+            _alone: alone,
+        };
+        for notifier in notifiers {
+            app.start_webhook(notifier);
+        }
+        for chain in app.config.chains.clone() {
+            app.start_chain(&chain);
+        }
+        Ok(app)
+    }
+
+    fn start_webhook(&mut self, notifier: Notifier) {
+        let task = webhook_task(notifier.name());
+        self.workers
+            .supervise(task, move |stop| notifier.clone().run(stop));
+    }
+
+    fn start_chain(&mut self, chain: &config::Chain) {
+        self.health.expect_chain(chain.id, &chain.name, chain.block_time);
+        let endpoints = chain.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        metrics::begin_chain(&chain.name, endpoints);
+        let (settings, network) = (chain.clone(), Arc::clone(&self.network));
+        let (engine, health) = (self.engine.clone(), self.health.clone());
+        self.workers.supervise(chain_task(&chain.name), move |stop| {
+            ChainTask::run(
+                settings.clone(),
+                Arc::clone(&network),
+                engine.clone(),
+                health.clone(),
+                stop,
+            )
+        });
     }
 
     /// Where the API listens.
@@ -183,12 +224,50 @@ impl App {
 
     /// Stops everything: the API first, the database last.
     pub async fn stop(self) {
-        let stopped = self.tasks.shutdown(STOP_TIMEOUT).await;
-        if !stopped.aborted.is_empty() {
-            tracing::warn!(tasks = ?stopped.aborted, "aborted");
+        let end = Instant::now() + STOP_TIMEOUT;
+        for tasks in [self.api, self.workers, self.base] {
+            let left = end.saturating_duration_since(Instant::now());
+            let stopped = tasks.shutdown(left).await;
+            if !stopped.aborted.is_empty() {
+                tracing::warn!(tasks = ?stopped.aborted, "aborted");
+            }
         }
         self.engine.close().await;
     }
+}
+
+fn chain_task(name: &str) -> String {
+    format!("chain {name}")
+}
+
+fn webhook_task(name: &str) -> String {
+    format!("webhook {name}")
+}
+
+fn notifiers<'c>(
+    engine: &Engine,
+    webhooks: impl IntoIterator<Item = &'c config::WebhookEndpoint>,
+) -> Result<Vec<Notifier>, NotifyError> {
+    let webhooks = webhooks.into_iter();
+    webhooks
+        .map(|webhook| Notifier::new(engine.clone(), webhook.clone()))
+        .collect()
+}
+
+fn routes(config: &Config, engine: &Engine, health: &Health) -> Router {
+    let settings = api::Settings {
+        server: config.server.clone(),
+        stripe: config.stripe.clone(),
+    };
+    api::router(engine.clone(), settings, health.clone())
+}
+
+/// Answers each request with the routes that are current when it comes.
+fn changing(current: watch::Receiver<Router>) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let routes = current.borrow().clone();
+        routes.oneshot(request)
+    })
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -207,7 +286,7 @@ fn local_address(
         .map_err(|error| StartError::Listen { key, address, error })
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = server.await {
         tracing::error!(%error, "a listener failed");
@@ -251,26 +330,10 @@ fn spawn_jobs(tasks: &mut Tasks, engine: &Engine) {
     tasks.supervise("deadlines", move |stop| {
         jobs::run_deadlines(for_deadlines.clone(), stop)
     });
-}
-
-fn spawn_chain(
-    tasks: &mut Tasks,
-    chain: &config::Chain,
-    network: &Arc<dyn Network>,
-    engine: &Engine,
-    health: &Health,
-) {
-    let endpoints = chain.endpoints.iter().map(|endpoint| endpoint.name.as_str());
-    metrics::begin_chain(&chain.name, endpoints);
-    let (settings, engine, health) = (chain.clone(), engine.clone(), health.clone());
-    let network = Arc::clone(network);
-    tasks.supervise(format!("chain {}", chain.name), move |stop| {
-        ChainTask::run(
-            settings.clone(),
-            Arc::clone(&network),
-            engine.clone(),
-            health.clone(),
-            stop,
-        )
-    });
+    if engine.is_shared() {
+        let for_refresh = engine.clone();
+        tasks.supervise("refresh", move |stop| {
+            jobs::run_refresh(for_refresh.clone(), stop)
+        });
+    }
 }

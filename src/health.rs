@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, Level, Millis};
 
 /// An event that is owed for longer than this is a sign that nobody is told of anything, in milliseconds.
 pub const OUTBOX_AGE_MAX_MS: i64 = 60 * 60 * 1000;
@@ -27,7 +27,9 @@ pub struct ChainHealth {
     pub last_header_at_ms: Option<Millis>,
     /// Blocks between the head and what was read.
     pub behind: u64,
-    /// Why the chain is not read: halted, quarantined, lease lost, endpoint down. Never a URL.
+    /// The level that its blocks are proven to, once that is known.
+    pub level: Option<Level>,
+    /// Why the chain is not read: halted, quarantined, endpoints down. Never a URL.
     pub problem: Option<&'static str>,
 }
 
@@ -75,13 +77,24 @@ pub enum Database {
 /// One reason not to be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// What is out of bounds: `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `outbox_age` or
-    /// `database`.
+    /// What is out of bounds: `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `chain_quarantined`,
+    /// `chain_finality_stalled`, `chain_agreement`, `outbox_age` or `database`.
     pub check: &'static str,
     /// The chain's name, where it is about one.
     pub chain: Option<String>,
     /// How it is, and the bound.
     pub detail: String,
+}
+
+/// Something that keeps a chain's blocks from counting, or that is worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    /// `chain_quarantined`, `chain_finality_stalled` or `chain_agreement`.
+    pub check: &'static str,
+    /// In words. Never a URL.
+    pub detail: String,
+    /// It is as configured, and no reason not to be ready.
+    pub is_note: bool,
 }
 
 /// Whether to be trusted, and why not.
@@ -91,6 +104,8 @@ pub struct Readiness {
     pub ready: bool,
     /// What is.
     pub reasons: Vec<Reason>,
+    /// What is as configured, and should be known.
+    pub notes: Vec<Reason>,
     /// The endpoints that have a problem; by themselves they make nothing not ready.
     pub endpoints: Vec<BadEndpoint>,
 }
@@ -105,6 +120,7 @@ struct Watched {
     header_age_max_ms: i64,
     behind_max: u64,
     health: ChainHealth,
+    concerns: Vec<Concern>,
     endpoints: Vec<EndpointStatus>,
 }
 
@@ -126,15 +142,28 @@ impl Health {
             header_age_max_ms: i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX),
             behind_max: u64::try_from(behind_max).unwrap_or(u64::MAX),
             health: ChainHealth::default(),
+            concerns: Vec::new(),
             endpoints: Vec::new(),
         };
         self.chains().entry(chain).or_insert(watched);
+    }
+
+    /// Forgets a chain: nobody is to be told of it any more.
+    pub fn forget_chain(&self, chain: ChainId) {
+        self.chains().remove(&chain);
     }
 
     /// Sets what is known of a chain; one that was never expected is passed over.
     pub fn set_chain(&self, chain: ChainId, health: ChainHealth) {
         if let Some(watched) = self.chains().get_mut(&chain) {
             watched.health = health;
+        }
+    }
+
+    /// Sets what keeps a chain's blocks from counting.
+    pub fn set_concerns(&self, chain: ChainId, concerns: Vec<Concern>) {
+        if let Some(watched) = self.chains().get_mut(&chain) {
+            watched.concerns = concerns;
         }
     }
 
@@ -172,14 +201,23 @@ impl Health {
     #[must_use]
     pub fn readiness(&self, now: Millis, database: Database) -> Readiness {
         let chains = self.chains();
-        let mut reasons: Vec<Reason> = chains
-            .values()
-            .filter_map(|watched| watched.reason(now))
-            .collect();
+        let (mut reasons, mut notes) = (Vec::new(), Vec::new());
+        for watched in chains.values() {
+            reasons.extend(watched.reason(now));
+            for concern in &watched.concerns {
+                let list = if concern.is_note { &mut notes } else { &mut reasons };
+                list.push(Reason {
+                    check: concern.check,
+                    chain: Some(watched.name.clone()),
+                    detail: concern.detail.clone(),
+                });
+            }
+        }
         reasons.extend(database_reason(now, database));
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            notes,
             endpoints: chains.values().flat_map(Watched::bad_endpoints).collect(),
         }
     }
@@ -213,6 +251,7 @@ impl Watched {
             last_header_at_ms,
             behind,
             problem,
+            ..
         } = self.health;
         if let Some(problem) = problem {
             return because("chain_problem", problem.to_owned());
@@ -282,6 +321,7 @@ mod tests {
         let heard = ChainHealth {
             last_header_at_ms: Some(NOW),
             behind: 12,
+            level: None,
             problem: None,
         };
         let owed = |age_ms| Database::Answers {

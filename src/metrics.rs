@@ -59,6 +59,14 @@ metrics_list! {
     Gauge CHAIN_READ = "tollgate_chain_read" in Count;
     /// Number of the newest block that may change money or access, by chain.
     Gauge CHAIN_SETTLED = "tollgate_chain_settled" in Count;
+    /// Number of the newest block that is never undone without a person, by chain.
+    Gauge CHAIN_FINALIZED = "tollgate_chain_finalized" in Count;
+    /// Number of the newest block that enough operators report, by chain; absent where one is believed.
+    Gauge CHAIN_AGREED = "tollgate_chain_agreed" in Count;
+    /// Age of the newest block that the highest tier of the finality policy covers, by chain.
+    Gauge CHAIN_FINALITY_LAG_SECONDS = "tollgate_chain_finality_lag_seconds" in Seconds;
+    /// 1 while a chain is set aside until a person resolves it, else 0, by chain.
+    Gauge CHAIN_QUARANTINED = "tollgate_chain_quarantined" in Count;
     /// Blocks that are left to read, by chain: its own below the head, and those of watched contracts' past.
     Gauge CHAIN_BACKFILL_REMAINING_BLOCKS = "tollgate_chain_backfill_remaining_blocks" in Count;
     /// Reorgs, by chain and depth (1, 2-5, 6-20, 21+ blocks).
@@ -69,10 +77,17 @@ metrics_list! {
     Counter CHAIN_UNSTREAMED_TOTAL = "tollgate_chain_unstreamed_logs_total" in Count;
     /// Logs that were streamed and that no proven block held, by chain.
     Counter CHAIN_STREAMED_UNPROVEN_TOTAL = "tollgate_chain_streamed_unproven_logs_total" in Count;
+    /// 1 at the level to which a chain's blocks are proven, else 0, by chain and level (receipts, asked, none).
+    Gauge CHAIN_LEVEL = "tollgate_chain_level" in Count;
+    /// Blocks, or ranges of them, on whose logs operators did not agree, by chain.
+    Counter CHAIN_LOG_DISAGREEMENTS_TOTAL = "tollgate_chain_log_disagreements_total" in Count;
     /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
     /// 1 while nothing about the chain is out of bounds, else 0, by chain; /readyz says what is.
     Gauge CHAIN_READY = "tollgate_chain_ready" in Count;
+
+    /// 1 while this instance leads the chain, 0 while it follows another that does, by chain.
+    Gauge LEASE_LEADER = "tollgate_lease_leader" in Count;
 
     /// Requests to endpoints, by chain, endpoint, method and outcome.
     Counter ENDPOINT_REQUESTS_TOTAL = "tollgate_endpoint_requests_total" in Count;
@@ -93,10 +108,15 @@ metrics_list! {
     /// 1 while the WebSocket session is up, else 0, by chain and endpoint.
     Gauge ENDPOINT_CONNECTED = "tollgate_endpoint_connected" in Count;
 
+    /// Blocks at heights that were read and that an endpoint has otherwise, by chain and endpoint.
+    Counter ENDPOINT_DISAGREEMENTS_TOTAL = "tollgate_endpoint_disagreements_total" in Count;
+
     /// Payments that met the finality policy, by chain.
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
     /// Logs that would have been payments and came without proof; they were refused. Must stay 0.
     Counter PAYMENT_UNPROVEN_TOTAL = "tollgate_payment_unproven_total" in Count;
+    /// Payments on chains whose blocks cannot be proven; they are shown and never count. By chain.
+    Counter PAYMENT_UNCREDITED_TOTAL = "tollgate_payment_uncredited_total" in Count;
     /// Payments that rules gave to different charges, and that wait for an operator.
     Counter PAYMENT_AMBIGUOUS_TOTAL = "tollgate_payment_ambiguous_total" in Count;
     /// Events of providers that a person should look at.
@@ -121,6 +141,8 @@ metrics_list! {
     /// How long answers took, by route template and method.
     Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
 
+    /// Readings of the configuration while it ran, by outcome (applied, refused).
+    Counter CONFIG_RELOADS_TOTAL = "tollgate_config_reloads_total" in Count;
     /// Ends of tasks that nobody asked to stop, by task and outcome (failed, panicked, returned).
     Counter TASK_FAILURES_TOTAL = "tollgate_task_failures_total" in Count;
     /// 1, with the version as a label.
@@ -211,6 +233,9 @@ fn describe() {
             Kind::Gauge => metrics::describe_gauge!(name, unit, help),
             Kind::Histogram => metrics::describe_histogram!(name, unit, help),
         }
+    }
+    for outcome in ["applied", "refused"] {
+        metrics::counter!(CONFIG_RELOADS_TOTAL, "outcome" => outcome).increment(0);
     }
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for name in [

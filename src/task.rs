@@ -83,6 +83,19 @@ impl Tasks {
         self.running.push(Running { name, token, handle });
     }
 
+    /// Stops one task, and aborts it where it does not stop in time; there may be none of that name.
+    pub async fn stop(&mut self, name: &str, timeout: Duration) {
+        let Some(place) = self.running.iter().position(|running| *running.name == *name) else {
+            return;
+        };
+        let mut running = self.running.remove(place);
+        running.token.cancel();
+        if tokio::time::timeout(timeout, &mut running.handle).await.is_err() {
+            tracing::warn!(task = %name, "did not stop in time and was aborted");
+            running.handle.abort();
+        }
+    }
+
     /// Stops the tasks, the last that was started first, each before the next is told.
     ///
     /// Takes at most `timeout`. A task may use half of the time that is left, so that one that hangs leaves some to those
@@ -221,6 +234,28 @@ mod tests {
         let stopped = tasks.shutdown(Duration::from_secs(10)).await;
         assert_eq!(stopped, Stopped::default());
         assert_eq!(*order.lock().unwrap(), ["api", "engine", "store"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_is_stopped_and_the_others_go_on() {
+        let mut tasks = Tasks::default();
+        let stopped = Arc::new(Mutex::new(Vec::new()));
+        for name in ["a", "b"] {
+            let stopped = Arc::clone(&stopped);
+            tasks.spawn(name, |token| async move {
+                token.cancelled().await;
+                stopped.lock().unwrap().push(name);
+            });
+        }
+        tasks.spawn("hangs", |_| std::future::pending());
+        tasks.stop("a", Duration::from_secs(1)).await;
+        tasks.stop("nobody", Duration::from_secs(1)).await;
+        assert_eq!(*stopped.lock().unwrap(), ["a"]);
+        let before = Instant::now();
+        tasks.stop("hangs", Duration::from_secs(1)).await;
+        assert_eq!(before.elapsed(), Duration::from_secs(1));
+        assert_eq!(tasks.shutdown(Duration::from_secs(1)).await, Stopped::default());
+        assert_eq!(*stopped.lock().unwrap(), ["a", "b"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tollgate::billing::Catalogue;
 use tollgate::clock::Clock;
 use tollgate::config::{self, StoreSettings};
-use tollgate::domain::{ChainId, Token};
+use tollgate::domain::{ChainId, Finality, Token};
 use tollgate::engine::{Engine, Settings};
 use tollgate::store::Store;
 
@@ -46,7 +46,8 @@ impl Place {
             id: CHAIN,
             block_time: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),
-            confirmations: 1,
+            finality: Finality::of_confirmations(1),
+            max_tag_age: Duration::from_mins(30),
             start_block,
             development: true,
             treasury,

@@ -3,6 +3,13 @@
 //!     cargo run --release --example tollgate-sim -- --seeds 20000 --from 1
 //!     cargo run --release --example tollgate-sim -- --replay 4711
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what it runs is the tests' own"
+)]
+
 #[path = "../../tests/it/harness/random.rs"]
 mod random;
 #[path = "../../tests/it/simulator/mod.rs"]
@@ -82,7 +89,9 @@ fn run(arguments: &Arguments) -> bool {
                     }
                     let mut report = simulator::run(seed, false);
                     if arguments.twice && report.digest != simulator::run(seed, false).digest {
-                        report.breaches.push("it ran otherwise the second time".to_owned());
+                        report
+                            .breaches
+                            .push("it ran otherwise the second time".to_owned());
                     }
                     events.fetch_add(report.events, Ordering::Relaxed);
                     if !report.breaches.is_empty() {

@@ -11,13 +11,27 @@ create table chain (
     read_hash blob,
     settled_number bigint,
     settled_hash blob,
-    settled_time bigint not null default 0
+    settled_time bigint not null default 0,
+    -- The tiers above the lowest, in order, as JSON; and the names of all that they were settled by.
+    upper_tiers text not null default '[]',
+    policy text not null default '',
+    finalized_number bigint,
+    finalized_hash blob,
+    absent_time bigint not null default 0,
+    -- Why nothing new counts: JSON with since when and why; null while all is well.
+    stalled text,
+    quarantined text
 );
 
+-- What one instance at a time does: lead a chain ("chain:<id>"), deliver events ("webhook:<name>"). `fence` counts the
+-- holders, `beat` the transactions of the chain, `pulse` the holder's signs of life between two of them. No holder: free.
 create table lease (
-    chain bigint primary key,
+    role text primary key,
     fence bigint not null,
-    beat bigint not null
+    beat bigint not null,
+    pulse bigint not null,
+    holder text,
+    label text
 );
 
 create table header (
@@ -48,6 +62,7 @@ create table charge (
     flags text not null,
     seen text not null,
     confirmed text not null,
+    finalized text not null,
     cancelled_at bigint,
     paid_at bigint,
     sequence bigint not null
@@ -287,7 +302,7 @@ from payment p left join charge c on c.id = p.charge;
 
 create view v_charges as
 select id, tenant, user_id, product, chain, '0x' || lower(hex(token)) as token, '0x' || lower(hex(treasury)) as treasury,
-    due, state, flags, seen, confirmed, created_at, expires_at, grace_until, paid_at
+    due, state, flags, seen, confirmed, finalized, created_at, expires_at, grace_until, paid_at
 from charge;
 
 create view v_balances as

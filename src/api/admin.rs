@@ -5,11 +5,13 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::Problem;
 use super::{App, Shared};
 use crate::config;
-use crate::domain::{BlockRef, Millis, Token};
+use crate::domain::{BlockRef, Held, Level, Millis, Settled, Tag, Tier, Token};
 use crate::engine::{TokenView, rfc3339};
 use crate::health::EndpointStatus;
+use crate::store::{Instance, Role};
 
 /// Every configured chain.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,16 +40,31 @@ struct ChainView {
     settled_at: Option<String>,
     /// Seconds since then.
     settled_age_seconds: Option<i64>,
-    /// Blocks that must stand on a block, itself included, before it counts.
-    confirmations: u64,
+    /// When a block counts, by the amount that is at stake; the lowest tier first.
+    tiers: Vec<TierView>,
+    /// The newest block that is never undone without a person.
+    finalized: Option<BlockView>,
+    /// Distinct operators that must report a block before it counts.
+    agree: usize,
+    /// Why deadlines stand still, and since when.
+    stalled: Option<HeldView>,
+    /// Why nothing counts until a person resolves it, and since when.
+    quarantined: Option<HeldView>,
     /// The usual time between blocks, in milliseconds.
     block_time_ms: u64,
     /// Blocks between the head and what was read, as its task says.
     behind: u64,
     /// When its newest header arrived.
     last_header_at: Option<String>,
+    /// How its blocks are proven: `receipts`, `asked`, or `none`, where payments are shown and never count.
+    #[schema(value_type = Option<String>)]
+    level: Option<Level>,
     /// Why it is not read.
     problem: Option<&'static str>,
+    /// The instance that reads it, as host and process; none while nobody does.
+    leader: Option<String>,
+    /// Whether that is the instance that answers.
+    leads: bool,
     /// Where payments are received.
     treasury: Option<String>,
     /// The accepted tokens.
@@ -56,6 +73,37 @@ struct ChainView {
     watched_contracts: usize,
     /// Where it is read from.
     endpoints: Vec<EndpointView>,
+}
+
+/// One tier of a finality policy, and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TierView {
+    /// Its name.
+    name: String,
+    /// Amounts up to this many units belong to it; all others to the last.
+    up_to: Option<String>,
+    /// Blocks that must stand on a block, itself included.
+    confirmations: u64,
+    /// `safe` or `finalized`, where it waits for a tag.
+    tag: Option<&'static str>,
+    /// So many blocks do as well as the tag.
+    or_confirmations: Option<u64>,
+    /// How old a block must be, in seconds.
+    min_age_seconds: u64,
+    /// The newest block that it covers.
+    settled: Option<BlockView>,
+    /// That block's own time.
+    settled_at: Option<String>,
+}
+
+/// Since when, and why.
+#[derive(Debug, Serialize, ToSchema)]
+struct HeldView {
+    /// Since when.
+    since: String,
+    /// In words.
+    reason: String,
 }
 
 /// A block.
@@ -119,9 +167,36 @@ fn token(token: &Token) -> TokenView {
     }
 }
 
+impl TierView {
+    fn new(tier: &Tier, settled: Option<Settled>) -> Self {
+        Self {
+            name: tier.name.clone(),
+            up_to: tier.up_to.clone(),
+            confirmations: tier.confirmations,
+            tag: tier.tag.map(Tag::as_str),
+            or_confirmations: tier.or_confirmations,
+            min_age_seconds: tier.min_age.as_secs(),
+            settled: settled.map(|settled| settled.block.into()),
+            settled_at: settled.map(|settled| rfc3339(settled.time_ms)),
+        }
+    }
+}
+
+impl From<Held> for HeldView {
+    fn from(held: Held) -> Self {
+        Self {
+            since: rfc3339(held.since),
+            reason: held.reason,
+        }
+    }
+}
+
 impl ChainView {
-    fn new(app: &App, chain: &config::Chain, now: Millis) -> Self {
-        let heights = app.engine.chain(chain.id).unwrap_or_default().heights;
+    fn new(app: &App, chain: &config::Chain, leader: Option<Instance>, now: Millis) -> Self {
+        let answer = app.engine.chain(chain.id).unwrap_or_default();
+        let heights = answer.heights;
+        let tiers = chain.finality.tiers().iter().enumerate();
+        let tiers = tiers.map(|(place, tier)| TierView::new(tier, heights.settled_at(place)));
         let health = app.health.chain(chain.id).unwrap_or_default();
         let settled_at = heights.settled.map(|_| heights.settled_time_ms);
         let known = app.health.endpoints(chain.id);
@@ -135,11 +210,18 @@ impl ChainView {
             settled: heights.settled.map(BlockView::from),
             settled_at: settled_at.map(rfc3339),
             settled_age_seconds: settled_at.map(|at| now.saturating_sub(at).max(0) / 1000),
-            confirmations: chain.confirmations,
+            tiers: tiers.collect(),
+            finalized: heights.finalized.map(BlockView::from),
+            agree: chain.agree,
+            stalled: answer.stalled.map(HeldView::from),
+            quarantined: answer.quarantined.map(HeldView::from),
             block_time_ms: u64::try_from(chain.block_time.as_millis()).unwrap_or(u64::MAX),
             behind: health.behind,
             last_header_at: health.last_header_at_ms.map(rfc3339),
+            level: health.level,
             problem: health.problem,
+            leads: leader.as_ref() == Some(app.engine.instance()),
+            leader: leader.map(|leader| leader.label),
             treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
             tokens: chain.tokens.iter().map(token).collect(),
             watched_contracts: app.engine.watches(chain.id).len(),
@@ -156,9 +238,13 @@ impl ChainView {
     tag = "operators",
     responses((status = 200, body = ChainsView))
 )]
-pub(super) async fn chains(State(app): State<Shared>) -> Json<ChainsView> {
+pub(super) async fn chains(State(app): State<Shared>) -> Result<Json<ChainsView>, Problem> {
     let now = app.now();
-    let chains = app.engine.settings().chains.iter();
-    let chains = chains.map(|chain| ChainView::new(&app, chain, now)).collect();
-    Json(ChainsView { chains })
+    let mut chains = Vec::new();
+    for chain in &app.engine.settings().chains {
+        let lease = app.engine.lease(&Role::Chain(chain.id)).await?;
+        let leader = lease.and_then(|lease| lease.holder);
+        chains.push(ChainView::new(&app, chain, leader, now));
+    }
+    Ok(Json(ChainsView { chains }))
 }

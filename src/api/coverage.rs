@@ -47,7 +47,8 @@ struct RangeView {
     from: u64,
     /// The last.
     to: u64,
-    /// The least that is shown of each: `receipts` for money, `ranged` for holdings.
+    /// The least that is shown of each, as the chain is read now: `receipts`, for holdings `ranged`; or `asked` or `none`
+    /// where its blocks prove less.
     level: &'static str,
 }
 
@@ -66,13 +67,13 @@ struct ContractCoverageView {
 }
 
 /// What the chain's own reader covers. A block that may hold money is proven by its receipts, however it is read.
-fn payments(row: &ChainRow, head: u64) -> CoveredView {
+fn payments(row: &ChainRow, head: u64, level: Level) -> CoveredView {
     let from = row.start_number;
     let read = row.heights.read.map(|read| read.number);
     let range = |to| RangeView {
         from,
         to,
-        level: Level::Receipts.as_str(),
+        level: level.as_str(),
     };
     let next = read.map_or(from, |read| read + 1);
     CoveredView {
@@ -83,8 +84,8 @@ fn payments(row: &ChainRow, head: u64) -> CoveredView {
 
 /// What is covered of a contract: its past as far as it is read, and what the chain's own reader brings. Of holdings, blocks
 /// that are read many at a time may be shown by ranges.
-fn contract(watch: &Watch, read: Option<u64>) -> CoveredView {
-    let level = Level::Ranged.as_str();
+fn contract(watch: &Watch, read: Option<u64>, level: Level) -> CoveredView {
+    let level = level.max(Level::Ranged).as_str();
     let range = |from, to| RangeView { from, to, level };
     let past = (watch.next_number > watch.from_number).then(|| (watch.from_number, watch.next_number - 1));
     let live = watch.live_from.zip(read).filter(|(from, read)| from <= read);
@@ -121,6 +122,8 @@ pub(super) async fn show(
     watches.sort_unstable_by_key(|watch| watch.contract);
     let heights = row.as_ref().map(|row| row.heights).unwrap_or_default();
     let head = app.engine.chain(id).map_or(0, |answer| answer.heights.head);
+    let health = app.health.chain(id).unwrap_or_default();
+    let level = health.level.or(chain.level).unwrap_or(Level::Receipts);
     let none = CoveredView {
         ranges: Vec::new(),
         remaining: 0,
@@ -129,7 +132,7 @@ pub(super) async fn show(
         contract: watch.contract.to_checksum(None),
         from_block: watch.from_number,
         complete: watch.is_complete(),
-        covered: contract(watch, heights.read.map(|read| read.number)),
+        covered: contract(watch, heights.read.map(|read| read.number), level),
     };
     Ok(Json(CoverageView {
         chain_id: id.0,
@@ -137,7 +140,7 @@ pub(super) async fn show(
         name: chain.name.clone(),
         head,
         settled: heights.settled.map(|settled| settled.number),
-        payments: row.as_ref().map_or(none, |row| payments(row, head)),
+        payments: row.as_ref().map_or(none, |row| payments(row, head, level)),
         contracts: watches.iter().map(covered).collect(),
     }))
 }
@@ -181,7 +184,8 @@ mod tests {
             (watch(5, 100, Some(100)), Some(120), vec![(5, 120)], 0),
             (watch(100, 100, Some(100)), Some(120), vec![(100, 120)], 0),
         ] {
-            let covered = contract(&watch, read);
+            let covered = contract(&watch, read, Level::Receipts);
+            assert!(covered.ranges.iter().all(|range| range.level == "ranged"));
             assert_eq!(
                 (spans(&covered), covered.remaining),
                 (expected, remaining),
@@ -203,12 +207,15 @@ mod tests {
                 }),
                 ..Heights::default()
             },
+            policy: String::new(),
+            stalled: None,
+            quarantined: None,
         };
-        let unread = payments(&row(None), 19);
+        let unread = payments(&row(None), 19, Level::Receipts);
         assert_eq!((spans(&unread), unread.remaining), (vec![], 10));
-        let behind = payments(&row(Some(15)), 19);
+        let behind = payments(&row(Some(15)), 19, Level::Receipts);
         assert_eq!((spans(&behind), behind.remaining), (vec![(10, 15)], 4));
-        let ahead = payments(&row(Some(15)), 0);
-        assert_eq!(ahead.remaining, 0);
+        let ahead = payments(&row(Some(15)), 0, Level::Asked);
+        assert_eq!((ahead.remaining, ahead.ranges[0].level), (0, "asked"));
     }
 }

@@ -79,8 +79,9 @@ impl App {
         selling.any(|chain| !self.health.sees(chain.id, now))
     }
 
-    fn chain(&self, id: ChainId) -> Option<&config::Chain> {
-        self.engine.settings().chains.iter().find(|chain| chain.id == id)
+    fn chain(&self, id: ChainId) -> Option<config::Chain> {
+        let settings = self.engine.settings();
+        settings.chains.iter().find(|chain| chain.id == id).cloned()
     }
 }
 

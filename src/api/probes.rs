@@ -59,6 +59,9 @@ pub(super) struct ReadyView {
     /// The endpoints that have a problem. A chain that others read is ready all the same.
     #[schema(value_type = Vec<BadEndpointView>)]
     endpoints: Vec<BadEndpoint>,
+    /// What is as configured, and should be known.
+    #[schema(value_type = Vec<ReasonView>)]
+    notes: Vec<Reason>,
 }
 
 /// An endpoint that cannot be relied on.
@@ -84,7 +87,8 @@ struct BadEndpointView {
     reason = "the schema of health::Reason, which is below every schema"
 )]
 struct ReasonView {
-    /// `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `outbox_age` or `database`.
+    /// `chain_unread`, `chain_header_age`, `chain_behind`, `chain_problem`, `chain_quarantined`, `chain_finality_stalled`,
+    /// `chain_agreement`, `outbox_age` or `database`.
     check: String,
     /// The chain's name, where it is about one.
     chain: Option<String>,
@@ -152,7 +156,7 @@ pub(super) async fn livez() -> Json<LiveView> {
 /// Whether its answers can be trusted
 ///
 /// Not ready when a chain was not read yet, is silent for twelve block times (half a minute at least), lags that far behind
-/// its head, or reports a problem; when an event has been owed for more than an hour; when the database does not answer.
+/// its head, or reports a problem; when it is quarantined, its finality stalls or its operators do not agree; when an event has been owed for more than an hour; when the database does not answer.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -167,6 +171,7 @@ pub(super) async fn readyz(State(app): State<Shared>) -> (StatusCode, Json<Ready
     let view = ReadyView {
         status: if readiness.ready { "ready" } else { "not_ready" },
         reasons: readiness.reasons.clone(),
+        notes: readiness.notes.clone(),
         endpoints: readiness.endpoints.clone(),
     };
     (status(&readiness), Json(view))

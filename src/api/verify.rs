@@ -285,11 +285,16 @@ fn is_stale(app: &App, gate: &Gate, as_of: &[AsOf], now: Millis) -> bool {
 
 /// How old the settled block of a chain may be; of one that is no longer configured, nothing is fresh.
 fn age_max_ms(app: &App, chain: ChainId) -> Millis {
-    let Some(chain) = app.chain(chain) else {
+    let settings = app.engine.settings();
+    let Some(chain) = settings.chains.iter().find(|known| known.id == chain) else {
         return -1;
     };
-    let confirmations = u32::try_from(chain.confirmations).unwrap_or(u32::MAX);
-    let settles_in = chain.block_time.saturating_mul(confirmations);
+    let settles_in = chain.finality.tiers().first().map_or(Duration::ZERO, |lowest| {
+        let confirmations = u32::try_from(lowest.depth()).unwrap_or(u32::MAX);
+        let by_tag = lowest.tag.map_or(Duration::ZERO, |_| chain.max_tag_age);
+        let by_depth = chain.block_time.saturating_mul(confirmations);
+        by_depth.max(by_tag).max(lowest.min_age)
+    });
     let bound = settles_in.saturating_mul(STALE_AFTER_CONFIRMATIONS);
     i64::try_from(bound.max(STALE_AFTER_MIN).as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ const BILLING: [&str; 3] = [
     "reached the free tier",
     "payment required",
 ];
-const TOO_DENSE: [&str; 7] = [
+const TOO_DENSE: [&str; 10] = [
     "query returned more than",
     "query exceeds max results",
     "response size exceeded",
@@ -17,9 +17,13 @@ const TOO_DENSE: [&str; 7] = [
     "response is too big",
     "logs matched by query exceeds limit",
     "exceeds max response size",
+    "response too large",
+    // A node that gave up: fewer blocks take it less time.
+    "query timeout exceeded",
+    "request timed out",
 ];
 /// Beginnings after which the limit stands, where it is stated.
-const RANGE_TOO_WIDE: [&str; 11] = [
+const RANGE_TOO_WIDE: [&str; 14] = [
     "limited to a ",
     "block range is too wide",
     "maximum block range",
@@ -31,6 +35,9 @@ const RANGE_TOO_WIDE: [&str; 11] = [
     "up to a ",
     "ranges over ",
     "block range too large",
+    "range too large. max range",
+    "block range limit exceeded",
+    "exceeds maximum rpc range limit",
 ];
 const RATE_LIMITED: [&str; 6] = [
     "too many requests",
@@ -40,7 +47,7 @@ const RATE_LIMITED: [&str; 6] = [
     "compute units per second",
     "request rate exceeded",
 ];
-const MISSING_DATA: [&str; 14] = [
+const MISSING_DATA: [&str; 19] = [
     "header not found",
     "unknown block",
     "missing trie node",
@@ -53,6 +60,11 @@ const MISSING_DATA: [&str; 14] = [
     "after last accepted block",
     "invalid block range",
     "state is not available",
+    "state unavailable",
+    "no state available",
+    "block is out of range",
+    "received invalid block tag",
+    "cannot query unfinalized data",
     "pruned",
     "resource not found",
 ];

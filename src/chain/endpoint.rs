@@ -13,19 +13,18 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::breaker::Breaker;
-use super::choice::{Candidate, Latency};
+use super::choice::Candidate;
 use super::compute::compute;
 use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven};
+use super::header::RawHeader;
 use super::http::Http;
 use super::identity::Identity;
 use super::limiter::Limiter;
 use super::limits::LogRange;
 use super::network::Network;
-use super::pause::Pause;
-use super::quarantine::Quarantine;
 use super::rpc::{Body, Call, Quantity, WireHash, decode_one, encode, encode_batch};
 use super::session::Session;
+use super::standing::Standing;
 use crate::config;
 use crate::domain::Header;
 use crate::health::EndpointStatus;
@@ -60,12 +59,7 @@ struct Inner {
     limiter: Limiter,
     in_flight: Semaphore,
     request_timeout: Duration,
-    breaker: Mutex<Breaker>,
-    pause: Mutex<Pause>,
-    quarantine: Mutex<Quarantine>,
-    latency: Mutex<Latency>,
-    /// What the last transport failure showed; none after a success.
-    trouble: Mutex<Option<Problem>>,
+    standing: Standing,
     http_checked: Mutex<Option<Checked>>,
     serves_batches: AtomicBool,
     serves_block_receipts: AtomicBool,
@@ -87,7 +81,8 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The guard, whatever became of who held it before.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded here is replaced whole, so a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -113,11 +108,7 @@ impl Endpoint {
             limiter: Limiter::new(settings.requests_per_second),
             in_flight: Semaphore::new(permits),
             request_timeout: settings.request_timeout,
-            breaker: Mutex::new(Breaker::new()),
-            pause: Mutex::new(Pause::new()),
-            quarantine: Mutex::default(),
-            latency: Mutex::default(),
-            trouble: Mutex::new(None),
+            standing: Standing::new(),
             http_checked: Mutex::new(None),
             serves_batches: AtomicBool::new(true),
             serves_block_receipts: AtomicBool::new(true),
@@ -147,17 +138,7 @@ impl Endpoint {
     /// Whether it would take a request now, and be believed: the right chain, no open circuit, no pause, no quarantine.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let now = Instant::now();
-        self.0.identity.stranger().is_none()
-            && lock(&self.0.pause).left(now).is_none()
-            && !lock(&self.0.quarantine).holds(now)
-            && lock(&self.0.breaker).is_closed(now)
-    }
-
-    /// Whether it answered last for another chain than it was configured for.
-    #[must_use]
-    pub fn serves_another_chain(&self) -> bool {
-        self.0.identity.stranger() == Some(Problem::WrongChain)
+        self.0.identity.stranger().is_none() && self.0.standing.is_good()
     }
 
     /// Whether its socket is up.
@@ -171,20 +152,19 @@ impl Endpoint {
         Candidate {
             healthy: self.is_healthy(),
             stale: self.0.identity.is_stale(),
-            latency: lock(&self.0.latency).known(),
+            latency: self.0.standing.latency(),
         }
     }
 
     /// How long its answer is waited for alone.
     pub(super) fn patience(&self) -> Duration {
-        let usual = lock(&self.0.latency).known().unwrap_or_default();
+        let usual = self.0.standing.latency().unwrap_or_default();
         (usual * PATIENCE).clamp(MIN_PATIENCE, self.0.request_timeout.max(MIN_PATIENCE))
     }
 
     /// It was silent for its patience. Whoever answers instead may leave it without an answer, so this counts as one.
     pub(super) fn was_silent(&self) {
-        let patience = self.patience();
-        lock(&self.0.latency).add(patience);
+        self.0.standing.took(self.patience());
     }
 
     /// How it is.
@@ -195,32 +175,20 @@ impl Endpoint {
             operator: Arc::clone(&self.0.identity.operator),
             connected: self.is_connected(),
             head: Some(head).filter(|head| *head > 0),
-            latency: lock(&self.0.latency).known(),
+            latency: self.0.standing.latency(),
             problem: self.problem().map(Problem::as_str),
         }
     }
 
     /// What is wrong with it now; the gravest, where it is more than one thing.
     fn problem(&self) -> Option<Problem> {
-        let now = Instant::now();
-        if let Some(stranger) = self.0.identity.stranger() {
-            return Some(stranger);
-        }
-        let paused = lock(&self.0.pause).left(now).map(|(_, class)| class);
-        match paused {
-            Some(ErrorClass::Billing) => return Some(Problem::Billing),
-            Some(_) => return Some(Problem::RateLimited),
-            None => {}
-        }
-        if lock(&self.0.quarantine).holds(now) {
-            return Some(Problem::Unproven);
-        }
+        let known = self.0.identity.stranger().or_else(|| self.0.standing.set_aside());
         // Without its socket, an endpoint that has no other way says no more than that it is down.
-        let lost = self.0.identity.lost();
-        if self.0.http.is_none() && !self.is_connected() && lost.is_some() {
-            return lost;
-        }
-        *lock(&self.0.trouble)
+        let lost = || {
+            let down = self.0.http.is_none() && !self.is_connected();
+            self.0.identity.lost().filter(|_| down)
+        };
+        known.or_else(lost).or_else(|| self.0.standing.trouble())
     }
 
     /// Brings its metric up to what is wrong now.
@@ -234,9 +202,21 @@ impl Endpoint {
         self.0.identity.saw_head(header.number, header.timestamp_s);
     }
 
+    /// The header that a payload is, recomputed where this chain's headers can be.
+    ///
+    /// # Errors
+    /// It does not hash to its own hash.
+    pub(super) fn header(&self, raw: &RawHeader) -> Result<Header, ChainError> {
+        if !self.0.identity.verification.borrow().headers {
+            return Ok(raw.claimed());
+        }
+        raw.prove()
+            .map_err(|reason| self.unproven(raw.block().number, reason))
+    }
+
     /// An answer that does not prove what it claims: it is put aside for a while.
     pub(super) fn unproven(&self, number: u64, reason: Unproven) -> ChainError {
-        if lock(&self.0.quarantine).failed(Instant::now()) {
+        if self.0.standing.unproven() {
             self.0.identity.count_quarantine();
             tracing::warn!(
                 chain = %self.0.identity.chain, endpoint = self.name(), number, %reason, "the endpoint is put aside"
@@ -338,7 +318,7 @@ impl Endpoint {
             .ok()
             .and_then(Result::ok)
             .ok_or_else(|| Failure::transport("too many requests are in flight here"))?;
-        if !lock(&self.0.breaker).try_pass(Instant::now()) {
+        if !self.0.standing.try_pass() {
             return Err(Failure::transport("out of service after repeated failures"));
         }
         let start = Instant::now();
@@ -354,7 +334,7 @@ impl Endpoint {
             failure.class = ErrorClass::Transport;
         }
         if let (Ok(_), [_], true) = (&result, calls, method.starts_with(LATENCY_OF)) {
-            lock(&self.0.latency).add(start.elapsed());
+            self.0.standing.took(start.elapsed());
         }
         let outcome = result
             .as_ref()
@@ -366,8 +346,7 @@ impl Endpoint {
 
     /// Waits out the provider's pause where it is short, and for the limiter.
     async fn enter(&self, requests: usize) -> Result<(), Failure> {
-        let paused = lock(&self.0.pause).left(Instant::now());
-        if let Some((wait, class)) = paused {
+        if let Some((wait, class)) = self.0.standing.pause() {
             if wait > self.0.request_timeout {
                 return Err(Failure::new(class, "left alone for now, as it asked"));
             }
@@ -387,27 +366,17 @@ impl Endpoint {
     }
 
     fn note(&self, failure: Option<&Failure>) {
-        let now = Instant::now();
-        if let Some(failure) = failure.filter(|failure| failure.class == ErrorClass::Transport) {
-            *lock(&self.0.http_checked) = None;
-            *lock(&self.0.trouble) = Some(failure.problem);
-            lock(&self.0.breaker).failed(now);
-            self.0.identity.show_header_age();
-            return;
-        }
-        *lock(&self.0.trouble) = None;
-        lock(&self.0.breaker).succeeded();
-        match failure {
-            None => lock(&self.0.pause).succeeded(),
-            Some(failure) => {
-                lock(&self.0.pause).asked_for(&failure.class, now);
-                if failure.class == ErrorClass::Billing {
-                    tracing::error!(
-                        chain = %self.0.identity.chain, endpoint = self.name(),
-                        "the endpoint's account is used up; it is left out for an hour"
-                    );
-                }
+        self.0.standing.note(failure);
+        match failure.map(|failure| &failure.class) {
+            Some(ErrorClass::Transport) => {
+                *lock(&self.0.http_checked) = None;
+                self.0.identity.show_header_age();
             }
+            Some(ErrorClass::Billing) => tracing::error!(
+                chain = %self.0.identity.chain, endpoint = self.name(),
+                "the endpoint's account is used up; it is left out for an hour"
+            ),
+            _ => {}
         }
     }
 

@@ -72,7 +72,9 @@ impl fmt::Display for ErrorClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// keccak256 of the header's RLP is not its hash.
-    #[error("the header does not hash to its own hash")]
+    #[error(
+        "the header does not hash to its own hash: it is false, incomplete, or of a fork that this version does not know"
+    )]
     HeaderHash,
     /// It is another block than the one asked for.
     #[error("it is not the block that was asked for")]
@@ -95,6 +97,9 @@ pub enum Unproven {
     /// A log that the filter did not ask for.
     #[error("a log is not what was asked for")]
     Unasked,
+    /// Enough other operators say something else.
+    #[error("other operators say otherwise")]
+    Outvoted,
 }
 
 /// Why a chain could not be read.
@@ -132,6 +137,18 @@ pub enum ChainError {
         /// The hash of the block below.
         expected_parent: B256,
     },
+    /// One operator was asked once, and must be asked again when there is a block above.
+    #[error("block {number} was asked for once; it is asked for again at the next head")]
+    NotYet {
+        /// The block's number.
+        number: u64,
+    },
+    /// Too few operators say the same of a block's logs.
+    #[error("block {number}: the operators do not agree on its logs")]
+    Disagreement {
+        /// The block's number, or the last one's of a range.
+        number: u64,
+    },
     /// An endpoint's settings cannot be used.
     #[error("{endpoint}: {problem}")]
     Settings {
@@ -156,6 +173,12 @@ impl ChainError {
     #[must_use]
     pub const fn is_missing_data(&self) -> bool {
         matches!(self.class(), Some(ErrorClass::MissingData))
+    }
+
+    /// Whether nothing failed, and the same question is to be put at the next head.
+    #[must_use]
+    pub const fn is_not_yet(&self) -> bool {
+        matches!(self, Self::NotYet { .. })
     }
 
     /// Whether the contract call itself failed: an answer, not a failure of the endpoint.

@@ -107,17 +107,16 @@ impl LogFilter {
         self.matches_parts(&log.address, &log.topics)
     }
 
+    /// Whether a log is a transfer of an accepted token to a treasury.
+    pub(super) fn is_money(&self, log: &LogEntry) -> bool {
+        self.0.money.matches(&log.address, &log.topics)
+    }
+
     pub(super) fn matches_parts(&self, address: &Address, topics: &[B256]) -> bool {
         let Parts { money, holdings } = &*self.0;
-        let has = |list: &[(B256, BloomBits)], topic| list.iter().any(|(known, _)| Some(known) == topic);
-        let to_treasury = || {
-            topics.first() == Some(&TRANSFER)
-                && money.tokens.iter().any(|(token, _)| token == address)
-                && has(&money.treasuries, topics.get(2))
-        };
         let of_contract =
             || has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok();
-        of_contract() || to_treasury()
+        of_contract() || money.matches(address, topics)
     }
 
     /// The parameters of each `logs` subscription that together ask for everything; also the common part of
@@ -148,9 +147,28 @@ impl LogFilter {
         }
         filters
     }
+
+    /// The `eth_getLogs` filters that together ask for everything in one block (EIP-234).
+    pub(super) fn queries_in(&self, block: B256) -> Vec<Value> {
+        let mut filters = self.subscriptions();
+        for filter in &mut filters {
+            filter["blockHash"] = json!(block);
+        }
+        filters
+    }
+}
+
+fn has(list: &[(B256, BloomBits)], topic: Option<&B256>) -> bool {
+    list.iter().any(|(known, _)| Some(known) == topic)
 }
 
 impl Money {
+    fn matches(&self, address: &Address, topics: &[B256]) -> bool {
+        topics.first() == Some(&TRANSFER)
+            && self.tokens.iter().any(|(token, _)| token == address)
+            && has(&self.treasuries, topics.get(2))
+    }
+
     fn asks(&self) -> bool {
         !self.tokens.is_empty() && !self.treasuries.is_empty()
     }

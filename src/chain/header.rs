@@ -1,7 +1,8 @@
 //! Headers: from a block's JSON to a header whose hash we recomputed.
 //!
-//! A field that a provider leaves out, or that we do not know, makes the hash differ: so nothing here need be strict
-//! about which fields are there, and nothing unproven gets out of this file as a [`Header`].
+//! A field that a provider leaves out, or of a fork that we do not know, makes the hash differ: so nothing here need be
+//! strict about which fields are there. Unproven headers get out of this file on chains alone that were found to have no
+//! others.
 
 use alloy::consensus::Header as FullHeader;
 use alloy::primitives::{Address, B64, B256, Bloom, Bytes, U256};
@@ -86,14 +87,19 @@ impl RawHeader {
         if self.full().hash_slow() != self.hash {
             return Err(Unproven::HeaderHash);
         }
-        Ok(Header {
+        Ok(self.claimed())
+    }
+
+    /// The header as it claims to be, for chains whose headers do not recompute.
+    pub(super) fn claimed(&self) -> Header {
+        Header {
             number: self.number.0,
             hash: self.hash,
             parent_hash: self.parent_hash,
             timestamp_s: self.timestamp.0,
             receipts_root: self.receipts_root,
             bloom: self.logs_bloom,
-        })
+        }
     }
 
     fn full(&self) -> FullHeader {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven, scrub};
+use super::levels::Verification;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::ChainId;
@@ -32,6 +33,8 @@ pub(super) struct Identity {
     pub operator: Arc<str>,
     /// The hash of block 0 that every endpoint of the chain must have, once it is known.
     pub genesis: watch::Receiver<Option<B256>>,
+    /// How this chain's blocks are proven.
+    pub verification: watch::Receiver<Verification>,
     /// The height that it spoke of last; zero before the first.
     pub head: AtomicU64,
     /// The height that it gave when polled; may go back.
@@ -68,7 +71,7 @@ impl Identity {
     pub fn new(
         chain: &config::Chain,
         endpoint: &config::Endpoint,
-        genesis: watch::Receiver<Option<B256>>,
+        (genesis, verification): (watch::Receiver<Option<B256>>, watch::Receiver<Verification>),
         clock: Clock,
     ) -> Self {
         Self {
@@ -77,6 +80,7 @@ impl Identity {
             endpoint: endpoint.name.as_str().into(),
             operator: endpoint.operator.as_str().into(),
             genesis,
+            verification,
             head: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             streamed: AtomicU64::new(0),

@@ -4,6 +4,7 @@
 //! that leaves here as a `Header` or a `ProvenBlock` was recomputed; everything that leaves as a `StreamEvent` is a hint.
 //! It must not know plans, gates or the store, nor decide what is final; URLs and keys never leave it.
 
+mod asked;
 mod bloom;
 mod breaker;
 mod choice;
@@ -17,6 +18,7 @@ mod filter;
 mod header;
 mod http;
 mod identity;
+mod levels;
 mod limiter;
 mod limits;
 mod logs;
@@ -30,6 +32,7 @@ mod reader;
 mod relay;
 mod rpc;
 mod session;
+mod standing;
 mod stream;
 mod survey;
 #[cfg(test)]
@@ -56,6 +59,7 @@ pub use stream::{StreamEvent, StreamHandle, StreamedHead};
 use crate::clock::Clock;
 use crate::config;
 use identity::Identity;
+use levels::Verification;
 use session::{Pace, Session};
 use stream::Mailbox;
 
@@ -78,9 +82,11 @@ pub fn connect(
     let mailbox = Arc::new(Mailbox::new(names.collect()));
     let (filter_sender, filter) = watch::channel(filter);
     let (genesis_sender, genesis) = watch::channel(None);
+    let (verification_sender, verification) = watch::channel(Verification::STRICT);
+    let expected = (genesis, verification);
     let mut endpoints = Vec::with_capacity(settings.endpoints.len());
     for (slot, endpoint) in settings.endpoints.iter().enumerate() {
-        let identity = Arc::new(Identity::new(settings, endpoint, genesis.clone(), clock.clone()));
+        let identity = Arc::new(Identity::new(settings, endpoint, expected.clone(), clock.clone()));
         let session = endpoint.ws.clone().map(|url| {
             Session::start(
                 Arc::clone(&identity),
@@ -104,6 +110,10 @@ pub fn connect(
             problem: "no endpoint is configured",
         });
     }
-    let reader = ChainReader::new(Endpoints::new(endpoints, genesis_sender));
+    let reader = ChainReader::new(
+        Endpoints::new(endpoints, genesis_sender),
+        verification_sender,
+        settings,
+    );
     Ok((reader, StreamHandle::new(mailbox, filter_sender)))
 }

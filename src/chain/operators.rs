@@ -53,12 +53,13 @@ impl ChainReader {
     }
 
     fn by_operator(&self) -> BTreeMap<Arc<str>, Vec<Endpoint>> {
-        let mut operators: BTreeMap<Arc<str>, Vec<Endpoint>> = BTreeMap::new();
-        for endpoint in self.endpoints().ranked() {
-            let operator = Arc::clone(&endpoint.identity().operator);
-            operators.entry(operator).or_default().push(endpoint);
-        }
+        let operators = by_rank(&self.endpoints().ranked()).into_iter();
         operators
+            .filter_map(|endpoints| {
+                let operator = Arc::clone(&endpoints.first()?.identity().operator);
+                Some((operator, endpoints))
+            })
+            .collect()
     }
 
     async fn ask_operators(&self, params: Value, number: Option<u64>) -> Vec<Said> {
@@ -86,6 +87,30 @@ impl ChainReader {
             });
         join_all(asked).await.into_iter().flatten().collect()
     }
+}
+
+/// Each operator's endpoints, all in the order of `ranked`.
+pub(super) fn by_rank(ranked: &[Endpoint]) -> Vec<Vec<Endpoint>> {
+    let mut operators: Vec<Vec<Endpoint>> = Vec::new();
+    for endpoint in ranked {
+        let operator = &endpoint.identity().operator;
+        match operators
+            .iter_mut()
+            .find(|known| known[0].identity().operator == *operator)
+        {
+            Some(known) => known.push(endpoint.clone()),
+            None => operators.push(vec![endpoint.clone()]),
+        }
+    }
+    operators
+}
+
+/// Each operator's best endpoint.
+pub(super) fn one_of_each(ranked: &[Endpoint]) -> Vec<Endpoint> {
+    let operators = by_rank(ranked).into_iter();
+    operators
+        .filter_map(|endpoints| endpoints.into_iter().next())
+        .collect()
 }
 
 async fn ask(endpoint: &Endpoint, params: Value, number: Option<u64>) -> Result<Header, ChainError> {

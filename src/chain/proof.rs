@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::bloom::{BloomBits, BloomMemory};
 use super::error::Unproven;
 use super::filter::LogFilter;
+use super::levels::Verification;
 use super::logs::WireLog;
 use super::rpc::Quantity;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
@@ -157,6 +158,42 @@ fn encode_logs(logs: &[WireLog], out: &mut Vec<u8>) {
     }
 }
 
+/// The bloom of all logs of a block's receipts.
+pub(super) fn logs_bloom(receipts: &[WireReceipt]) -> Bloom {
+    let mut bloom = Bloom::ZERO;
+    for log in receipts.iter().flat_map(|receipt| &receipt.logs) {
+        BloomBits::of(log.address.as_slice()).set(&mut bloom);
+        for topic in &log.topics.0 {
+            BloomBits::of(topic.as_slice()).set(&mut bloom);
+        }
+    }
+    bloom
+}
+
+impl WireReceipt {
+    /// The logs of one transaction with their ordinals, if this is its receipt in that block.
+    pub fn places(self, header: &Header, transaction: B256) -> Result<Vec<LogEntry>, Unproven> {
+        if self.block_hash != header.hash || self.transaction_hash != transaction {
+            return Err(Unproven::ForeignLog);
+        }
+        let mut placed: Vec<LogEntry> = Vec::with_capacity(self.logs.len());
+        for log in self.logs {
+            if log.block() != header.block() || log.transaction_hash != transaction || log.removed {
+                return Err(Unproven::ForeignLog);
+            }
+            if placed
+                .last()
+                .is_some_and(|before| before.log_index + 1 != log.log_index.0)
+            {
+                return Err(Unproven::LogOrder);
+            }
+            let ordinal = u32::try_from(placed.len()).map_err(|_| Unproven::LogOrder)?;
+            placed.push(log.into_entry(Some(ordinal)));
+        }
+        Ok(placed)
+    }
+}
+
 /// Blocks of a range with their logs, and those of them whose completeness only receipts can show.
 #[derive(Debug)]
 pub(super) struct Ranged {
@@ -174,15 +211,20 @@ pub(super) fn sort_into_blocks(
     headers: Vec<Header>,
     answers: Vec<Vec<WireLog>>,
     filter: &LogFilter,
+    verification: Verification,
     memory: &mut BloomMemory,
 ) -> Result<Ranged, (u64, Unproven)> {
+    let level = match verification.level {
+        Level::Receipts => Level::Ranged,
+        level => level,
+    };
     let first = headers.first().map_or(0, |header| header.number);
     let mut blocks: Vec<ProvenBlock> = headers
         .into_iter()
         .map(|header| ProvenBlock {
             header,
             logs: Vec::new(),
-            level: Level::Ranged,
+            level,
         })
         .collect();
     let mut last_address = None;
@@ -208,12 +250,10 @@ pub(super) fn sort_into_blocks(
             if !filter.matches_parts(&log.address, &log.topics.0) {
                 return fail(Unproven::Unasked);
             }
-            if !memory.log_within(
-                &block.header.bloom,
-                &log.address,
-                &log.topics.0,
-                &mut last_address,
-            ) {
+            let bloom = &block.header.bloom;
+            if verification.blooms
+                && !memory.log_within(bloom, &log.address, &log.topics.0, &mut last_address)
+            {
                 return fail(Unproven::OutsideBloom);
             }
             block.logs.push(log.into_entry(None));
@@ -223,11 +263,11 @@ pub(super) fn sort_into_blocks(
         merge_queries(block).map_err(|reason| (block.header.number, reason))?;
     }
     let needs_receipts = (0..blocks.len())
-        .filter(|&at| lacks_proof(&blocks[at], filter))
+        .filter(|&at| level == Level::Ranged && lacks_proof(&blocks[at], filter))
         .collect();
     for block in &mut blocks {
         // Nothing there by the bloom is as good a proof as the receipts.
-        if filter.bloom_hit(&block.header.bloom).is_none() {
+        if verification.absence() && filter.bloom_hit(&block.header.bloom).is_none() {
             block.level = Level::Receipts;
         }
     }
@@ -235,6 +275,22 @@ pub(super) fn sort_into_blocks(
         blocks,
         needs_receipts,
     })
+}
+
+/// The logs of one block, checked as those of a range.
+///
+/// # Errors
+/// As [`sort_into_blocks`].
+pub(super) fn block_logs(
+    header: &Header,
+    answers: Vec<Vec<WireLog>>,
+    filter: &LogFilter,
+    verification: Verification,
+) -> Result<Vec<LogEntry>, Unproven> {
+    let mut memory = BloomMemory::new();
+    let sorted = sort_into_blocks(vec![header.clone()], answers, filter, verification, &mut memory);
+    let ranged = sorted.map_err(|(_, reason)| reason)?;
+    Ok(ranged.blocks.into_iter().flat_map(|block| block.logs).collect())
 }
 
 /// The queries overlap where a token is also a gate's contract.

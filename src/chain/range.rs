@@ -7,10 +7,12 @@ use alloy::primitives::B256;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+use super::asked::place;
 use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Lane};
 use super::error::{ChainError, ErrorClass, Failure};
 use super::filter::LogFilter;
+use super::levels::Verification;
 use super::logs::WireLog;
 use super::proof::{Ranged, sort_into_blocks};
 use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
@@ -35,13 +37,17 @@ impl ChainReader {
         ranked.first().map_or(1, |endpoint| endpoint.log_range().width())
     }
 
-    /// The blocks `from..=to` with their logs that `filter` asks for, linked to each other and to `expected_parent`.
-    /// Splits the range as the endpoint needs it, and never asks above the endpoint's own head. Several calls may run at
-    /// once; each holds its whole range in memory.
+    /// The blocks `from..=to` with their logs that `filter` asks for, linked to each other and to `expected_parent`, at the
+    /// chain's level. Splits the range as the endpoint needs it, and never asks above the endpoint's own head. Several calls
+    /// may run at once; each holds its whole range in memory.
+    ///
+    /// At level `asked` with one operator the range ends below the head, so that what was asked twice has a block above; it is
+    /// shorter then.
     ///
     /// # Errors
-    /// Every endpoint failed ([`ErrorClass::MissingData`] where `to` is above its head); a header or a log is unproven;
-    /// or the range does not extend `expected_parent`: the chain was reorganised.
+    /// Every endpoint failed ([`ErrorClass::MissingData`] where `to` is above its head); a header or a log is unproven; or the
+    /// range does not extend `expected_parent`: the chain was reorganised. At level `asked` also
+    /// [`ChainError::Disagreement`], and [`ChainError::NotYet`] where nothing of the range is below the head.
     pub async fn prove_range(
         &self,
         from: u64,
@@ -49,15 +55,53 @@ impl ChainReader {
         filter: &LogFilter,
         expected_parent: Option<B256>,
     ) -> Result<Vec<ProvenBlock>, ChainError> {
-        let to = to.min(from.saturating_add(MAX_RANGE_BLOCKS - 1));
-        self.try_at(to, |endpoint| async move {
-            let (headers, fetched) = tokio::try_join!(
-                biased;
-                linked_headers(&endpoint, from, to, expected_parent),
-                fetch_logs(&endpoint, from, to, filter),
-            )?;
-            let Fetched { answers, too_dense } = fetched;
-            let mut ranged = self.check(&endpoint, headers, answers, filter).await?;
+        let mut to = to.min(from.saturating_add(MAX_RANGE_BLOCKS - 1));
+        if self.verification().assumed {
+            self.judge_range(from, to).await?;
+        }
+        let verification = self.verification();
+        let once = |endpoint: Endpoint, to| async move {
+            let question = (from, to, filter, expected_parent);
+            self.say_range(&endpoint, question, verification).await
+        };
+        match verification.level {
+            Level::Asked if self.agree() > 1 => self.agreed(to, |endpoint| once(endpoint, to)).await,
+            Level::Asked => {
+                to = to.min(self.known_head().saturating_sub(1));
+                if to < from {
+                    return Err(ChainError::NotYet { number: from });
+                }
+                self.try_in_turn(to, |endpoint| async move {
+                    let first = once(endpoint.clone(), to).await?;
+                    if once(endpoint, to).await? != first {
+                        return Err(self.disagreement(to));
+                    }
+                    Ok(first)
+                })
+                .await
+            }
+            Level::Receipts | Level::Ranged | Level::None => {
+                self.try_in_turn(to, |endpoint| once(endpoint, to)).await
+            }
+        }
+    }
+
+    /// What one endpoint says of a range, and proves as far as the chain's level asks for it.
+    async fn say_range(
+        &self,
+        endpoint: &Endpoint,
+        (from, to, filter, expected_parent): (u64, u64, &LogFilter, Option<B256>),
+        verification: Verification,
+    ) -> Result<Vec<ProvenBlock>, ChainError> {
+        let (headers, fetched) = tokio::try_join!(
+            linked_headers(endpoint, from, to, expected_parent),
+            fetch_logs(endpoint, from, to, filter),
+        )?;
+        let Fetched { answers, too_dense } = fetched;
+        let mut ranged = self
+            .check(endpoint, headers, answers, (filter, verification))
+            .await?;
+        if verification.level == Level::Receipts {
             for number in too_dense {
                 let at = ranged
                     .blocks
@@ -65,9 +109,17 @@ impl ChainReader {
                     .position(|block| block.header.number == number);
                 ranged.needs_receipts.extend(at);
             }
-            prove_by_receipts(&endpoint, ranged, filter).await
-        })
-        .await
+            return prove_by_receipts(endpoint, ranged, filter).await;
+        }
+        if let Some(number) = too_dense.first() {
+            let class = ErrorClass::TooDense { suggested: None };
+            let failure = Failure::new(class, format!("block {number} holds more logs than it returns"));
+            return Err(endpoint.identity().failed("eth_getLogs", failure));
+        }
+        for block in &mut ranged.blocks {
+            place(endpoint, Lane::Bulk, &block.header, filter, &mut block.logs).await?;
+        }
+        Ok(ranged.blocks)
     }
 
     async fn check(
@@ -75,17 +127,16 @@ impl ChainReader {
         endpoint: &Endpoint,
         headers: Vec<Header>,
         answers: Vec<Vec<WireLog>>,
-        filter: &LogFilter,
+        (filter, verification): (&LogFilter, Verification),
     ) -> Result<Ranged, ChainError> {
         let mut memory = self.take_memory();
         let filter = filter.clone();
         let items = headers.len() + answers.iter().map(Vec::len).sum::<usize>();
-        let checked = compute(items > SHORT_ITEMS, move || {
-            let ranged = sort_into_blocks(headers, answers, &filter, &mut memory);
+        let sorting = move || {
+            let ranged = sort_into_blocks(headers, answers, &filter, verification, &mut memory);
             (ranged, memory)
-        })
-        .await;
-        let Some((ranged, memory)) = checked else {
+        };
+        let Some((ranged, memory)) = compute(items > SHORT_ITEMS, sorting).await else {
             let failure = Failure::transport("the check was cut short");
             return Err(endpoint.identity().failed("eth_getLogs", failure));
         };

@@ -4,23 +4,28 @@
 //! because only the caller knows whether the answer is still wanted. Nothing is ever read as empty on failure.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use super::asked::{FirstAnswers, logs_of};
 use super::bloom::BloomMemory;
 use super::compute::{SHORT_ITEMS, compute};
-use super::endpoint::{Endpoint, Lane};
+use super::endpoint::{Endpoint, Lane, lock};
 use super::endpoints::Endpoints;
 use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::filter::LogFilter;
 use super::header::{RawHeader, first_unlinked};
+use super::levels::Verification;
 use super::proof::{WireReceipt, prove_receipts};
 use super::relay::first_answer;
 use super::rpc::{Quantity, WireHash, quantity};
+use crate::config;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 use crate::health::EndpointStatus;
 
@@ -29,7 +34,7 @@ const HEADERS_PER_BATCH: u64 = 50;
 /// Batches of headers, or receipts, in flight for one read.
 pub(super) const CONCURRENCY: usize = 4;
 /// Receipts per batch, where an endpoint does not serve a block's receipts at once.
-const RECEIPTS_PER_BATCH: usize = 50;
+pub(super) const RECEIPTS_PER_BATCH: usize = 50;
 /// Memories of bloom bits that are kept for the next read.
 const MAX_MEMORIES: usize = 4;
 
@@ -37,7 +42,16 @@ const MAX_MEMORIES: usize = 4;
 #[derive(Debug, Clone)]
 pub struct ChainReader {
     endpoints: Endpoints,
-    memories: Arc<Mutex<Vec<BloomMemory>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    agree: usize,
+    configured_level: Option<Level>,
+    verification: watch::Sender<Verification>,
+    first_answers: FirstAnswers,
+    memories: Mutex<Vec<BloomMemory>>,
 }
 
 /// The transactions of a block, as far as needed.
@@ -47,11 +61,49 @@ struct WireTransactions {
 }
 
 impl ChainReader {
-    pub(super) fn new(endpoints: Endpoints) -> Self {
+    /// `verification` is what the identities of the endpoints listen to.
+    pub(super) fn new(
+        endpoints: Endpoints,
+        verification: watch::Sender<Verification>,
+        settings: &config::Chain,
+    ) -> Self {
         Self {
             endpoints,
-            memories: Arc::default(),
+            shared: Arc::new(Shared {
+                agree: settings.agree,
+                configured_level: settings.level,
+                verification,
+                first_answers: FirstAnswers::default(),
+                memories: Mutex::default(),
+            }),
         }
+    }
+
+    pub(super) fn agree(&self) -> usize {
+        self.shared.agree.max(1)
+    }
+
+    pub(super) fn configured_level(&self) -> Option<Level> {
+        self.shared.configured_level
+    }
+
+    pub(super) fn verification(&self) -> Verification {
+        *self.shared.verification.borrow()
+    }
+
+    pub(super) fn set_verification(&self, verification: Verification) {
+        self.shared.verification.send_replace(verification);
+    }
+
+    pub(super) fn first_answers(&self) -> &FirstAnswers {
+        &self.shared.first_answers
+    }
+
+    /// The greatest height that an endpoint told last.
+    pub(super) fn known_head(&self) -> u64 {
+        let heads = self.endpoints.iter();
+        let heads = heads.map(|endpoint| endpoint.identity().head.load(Ordering::Relaxed));
+        heads.max().unwrap_or(0)
     }
 
     /// The endpoints behind it.
@@ -77,13 +129,31 @@ impl ChainReader {
     where
         F: Future<Output = Result<T, ChainError>>,
     {
-        let answer = first_answer(self.endpoints.ranked(), ask).await;
-        answer.map_err(|failure| {
-            failure.unwrap_or_else(|| ChainError::Settings {
-                endpoint: Arc::from("chain"),
-                problem: "no endpoint is configured",
-            })
-        })
+        let answer = first_answer(self.endpoints.ranked(), Endpoint::patience, ask).await;
+        answer.map_err(|failure| failure.unwrap_or_else(no_endpoint))
+    }
+
+    /// As [`ChainReader::try_at`], for what takes long: none is asked beside another.
+    pub(super) async fn try_in_turn<T, F>(
+        &self,
+        height: u64,
+        ask: impl Fn(Endpoint) -> F,
+    ) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let ask = &ask;
+        let answer = first_answer(
+            self.endpoints.ranked(),
+            |_| Duration::MAX,
+            |endpoint| async move {
+                endpoint.reaches(height).await?;
+                ask(endpoint).await
+            },
+        );
+        answer
+            .await
+            .map_err(|failure| failure.unwrap_or_else(no_endpoint))
     }
 
     /// As [`ChainReader::try_each`], of a block at `height` or below: no endpoint is asked above its own head.
@@ -193,24 +263,38 @@ impl ChainReader {
         .await
     }
 
-    /// The block of a proven header with its logs that `filter` asks for. Where the bloom denies them all there is no
-    /// request; otherwise all receipts are fetched and must rebuild the receipts root.
+    /// The block of a proven header with its logs that `filter` asks for, at the chain's level. Where the bloom denies them
+    /// all there is no request. Otherwise, at level `receipts`, all receipts are fetched and must rebuild the receipts root.
     ///
     /// # Errors
-    /// Every endpoint failed, or its receipts are unproven.
+    /// Every endpoint failed, or what they say is unproven. At level `asked` also [`ChainError::Disagreement`], and
+    /// [`ChainError::NotYet`] where one operator alone is to be asked again when there is a block above.
     pub async fn prove_block(&self, header: &Header, filter: &LogFilter) -> Result<ProvenBlock, ChainError> {
-        let logs = if filter.bloom_hit(&header.bloom).is_none() {
-            Vec::new()
-        } else {
-            self.try_at(header.number, |endpoint| async move {
-                proven_logs(&endpoint, Lane::Live, header, filter).await
-            })
-            .await?
+        if self.verification().assumed {
+            self.judge(header).await?;
+        }
+        let verification = self.verification();
+        let absent = verification.absence() && filter.bloom_hit(&header.bloom).is_none();
+        let (logs, level) = match verification.level {
+            _ if absent || filter.is_empty() => (Vec::new(), Level::Receipts),
+            Level::Receipts | Level::Ranged => {
+                let logs = self.try_at(header.number, |endpoint| async move {
+                    proven_logs(&endpoint, Lane::Live, header, filter).await
+                });
+                (logs.await?, Level::Receipts)
+            }
+            Level::Asked => (self.asked_logs(header, filter).await?, Level::Asked),
+            Level::None => {
+                let logs = self.try_at(header.number, |endpoint| async move {
+                    logs_of(&endpoint, header, filter).await
+                });
+                (logs.await?, Level::None)
+            }
         };
         Ok(ProvenBlock {
             header: header.clone(),
             logs,
-            level: Level::Receipts,
+            level,
         })
     }
 
@@ -237,15 +321,22 @@ impl ChainReader {
     }
 
     pub(super) fn take_memory(&self) -> BloomMemory {
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        memories.pop().unwrap_or_else(BloomMemory::new)
+        let known = lock(&self.shared.memories).pop();
+        known.unwrap_or_else(BloomMemory::new)
     }
 
     pub(super) fn return_memory(&self, memory: BloomMemory) {
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memories = lock(&self.shared.memories);
         if memories.len() < MAX_MEMORIES {
             memories.push(memory);
         }
+    }
+}
+
+fn no_endpoint() -> ChainError {
+    ChainError::Settings {
+        endpoint: Arc::from("chain"),
+        problem: "no endpoint is configured",
     }
 }
 
@@ -255,8 +346,7 @@ pub(super) async fn fetch_header(
     params: Value,
 ) -> Result<Header, ChainError> {
     let raw: RawHeader = endpoint.request(method, params).await?;
-    raw.prove()
-        .map_err(|reason| endpoint.unproven(raw.block().number, reason))
+    endpoint.header(&raw)
 }
 
 /// The headers `from..=to` of one endpoint, proven, linked to each other and to `expected_parent`.
@@ -300,11 +390,10 @@ async fn header_batch(endpoint: &Endpoint, from: u64, to: u64) -> Result<Vec<Hea
     (from..=to)
         .zip(raw)
         .map(|(number, raw)| {
-            let unproven = |reason| endpoint.unproven(number, reason);
             if raw.block().number != number {
-                return Err(unproven(Unproven::OtherBlock));
+                return Err(endpoint.unproven(number, Unproven::OtherBlock));
             }
-            raw.prove().map_err(unproven)
+            endpoint.header(&raw)
         })
         .collect()
 }
@@ -318,24 +407,21 @@ pub(super) async fn proven_logs(
 ) -> Result<Vec<LogEntry>, ChainError> {
     let receipts = fetch_receipts(endpoint, lane, header).await?;
     let (checked, filter) = (header.clone(), filter.clone());
-    let items: usize = receipts.iter().map(|receipt| 1 + receipt.logs()).sum();
-    let proven = compute(items > SHORT_ITEMS, move || {
+    let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
+    let proving = move || {
         prove_receipts(&checked, receipts).map(|mut logs| {
             logs.retain(|log| filter.matches(log));
             logs
         })
-    })
-    .await;
-    match proven {
-        Some(proven) => proven.map_err(|reason| endpoint.unproven(header.number, reason)),
-        None => Err(endpoint.identity().failed(
-            "eth_getBlockReceipts",
-            Failure::transport("the proof was cut short"),
-        )),
-    }
+    };
+    let Some(proven) = compute(size > SHORT_ITEMS, proving).await else {
+        let failure = Failure::transport("the proof was cut short");
+        return Err(endpoint.identity().failed("eth_getBlockReceipts", failure));
+    };
+    proven.map_err(|reason| endpoint.unproven(header.number, reason))
 }
 
-async fn fetch_receipts(
+pub(super) async fn fetch_receipts(
     endpoint: &Endpoint,
     lane: Lane,
     header: &Header,

@@ -1,6 +1,8 @@
 //! One question, asked of one endpoint after another until one answers. One that is silent for longer than it usually takes
 //! is not waited for: the next is asked beside it, and the first answer is taken.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
@@ -8,9 +10,11 @@ use tokio::time::timeout;
 use super::endpoint::Endpoint;
 use super::error::ChainError;
 
-/// The first answer of `endpoints`, or the failure of the first of them; none where there are no endpoints.
+/// The first answer of `endpoints`, or the failure of the first of them; none where there are no endpoints. Each is waited
+/// for alone as long as `patience` says.
 pub(super) async fn first_answer<T, F>(
     endpoints: Vec<Endpoint>,
+    patience: impl Fn(&Endpoint) -> Duration,
     ask: impl Fn(Endpoint) -> F,
 ) -> Result<T, Option<ChainError>>
 where
@@ -28,7 +32,7 @@ where
         }
         let answer = match silent.filter(|_| waiting.len() > 0) {
             Some(endpoint) => {
-                let Ok(answer) = timeout(endpoint.patience(), asked.next()).await else {
+                let Ok(answer) = timeout(patience(&endpoint), asked.next()).await else {
                     endpoint.was_silent();
                     continue;
                 };

@@ -1,5 +1,6 @@
 //! The commands: a file each. They read the configuration, call one room, and print for people.
 
+mod chain;
 mod check;
 mod keys;
 mod migrate;
@@ -40,6 +41,9 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Resolve what a chain's task must not decide.
+    #[command(subcommand)]
+    Chain(chain::Chain),
     /// Read blocks again, with the same proofs, and compare them with what is stored.
     Rescan(rescan::Rescan),
     /// Print the API's description (`OpenAPI` 3.1).
@@ -51,9 +55,10 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match &self.command {
             Command::Openapi => openapi::print(),
-            Command::Run => self.load().and_then(run::run),
+            Command::Run => self.load().and_then(|loaded| run::run(loaded, || self.read())),
             Command::Check { offline } => self.load().and_then(|loaded| check::check(&loaded, *offline)),
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
+            Command::Chain(chain) => self.load().and_then(|loaded| chain.execute(&loaded)),
             Command::Rescan(rescan) => self.load().and_then(|loaded| rescan.execute(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };
@@ -67,8 +72,12 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Loaded, Failure> {
+        self.read()
+            .map_err(|errors| Failure(format!("the configuration is wrong:\n{errors}")))
+    }
+
+    fn read(&self) -> Result<Loaded, ConfigErrors> {
         config::load(self.config.as_deref(), &Env::of_process())
-            .map_err(|errors: ConfigErrors| Failure(format!("the configuration is wrong:\n{errors}")))
     }
 }
 

@@ -5,11 +5,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{ConfigErrors, Loaded};
 use crate::{metrics, telemetry};
 
-/// Runs the service until SIGTERM or SIGINT.
-pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
+/// Runs the service until SIGTERM or SIGINT. On SIGHUP the configuration is read again.
+pub(super) fn run(loaded: Loaded, read: impl Fn() -> Result<Loaded, ConfigErrors>) -> Result<(), Failure> {
     let Loaded { config, warnings } = loaded;
     telemetry::init(config.log.json, &config.log.filter)?;
     for warning in warnings {
@@ -20,10 +20,16 @@ pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let app = App::start(config, Clock::system(), recorder).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut app = App::start(config, Clock::system(), recorder).await?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    app.reload(read()).await;
+                }
+            }
         }
         tracing::info!("stopping");
         app.stop().await;

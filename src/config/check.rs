@@ -326,6 +326,11 @@ impl Context<'_> {
         Ok(done + rest)
     }
 
+    /// Whether a variable is set, or a file is named that holds it.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.env.get(name).is_some() || self.env.get(&format!("{name}_FILE")).is_some()
+    }
+
     fn variable(&self, name: &str) -> Result<String, String> {
         let sound = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(sound) {

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::check::Context;
 use super::checked::{Chain, Endpoint, Payments};
 use super::fault::{Faults, join, read};
-use super::{raw, value};
+use super::{check_finality, raw, value};
 use crate::domain::{Amount, AmountError, ChainId, Level, Token};
 
 /// The most decimals that a token may have.
@@ -119,12 +119,14 @@ fn chain(
     let raw = raw?;
 
     let faults = &mut context.faults;
+    let tokens = tokens.and_then(|tokens| accepted(&at("accept"), raw.accept.as_deref(), tokens, faults));
     let name = faults.take(path, value::name(name));
     let spacing = Duration::from_millis(50)..=Duration::from_mins(10);
     let block_time = faults.take(&at("block_time"), value::duration(&raw.block_time, &spacing));
     let poll = raw.poll_interval.as_ref().unwrap_or(&raw.block_time);
     let poll_interval = faults.take(&at("poll_interval"), value::duration(poll, &spacing));
-    let confirmations = number(&at("confirmations"), raw.confirmations, 1..=10_000, faults);
+    let finality = check_finality::finality(path, &raw, faults);
+    let max_tag_age = check_finality::max_tag_age(path, &raw, faults);
     let start_block = raw
         .start_block
         .map(|start| number(&at("start_block"), start, 0..=i64::MAX, faults));
@@ -132,18 +134,23 @@ fn chain(
     let max_log_range = number(&at("max_log_range"), range, 1..=100_000, faults);
     let agree = agree(&at("agree"), raw.agree, endpoints.as_deref(), faults);
     let level = faults.take(&at("level"), level(raw.level.as_deref()));
-    let treasury = treasury(path, &raw, fallback, faults);
+    let sells = tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
+    let treasury = treasury(path, &raw, (fallback, sells), faults);
     if let (Some(treasury), Some(tokens)) = (treasury, &tokens)
         && tokens.iter().any(|token| token.address == treasury)
     {
         faults.add(at("treasury"), "must not be the address of a token's contract");
+    }
+    if let (Some(finality), Some(tokens)) = (&finality, &tokens) {
+        check_finality::bounds_fit(path, finality, tokens, faults);
     }
     Some(Chain {
         name: name?,
         id: ChainId(id?),
         block_time: block_time?,
         poll_interval: poll_interval?,
-        confirmations: confirmations?,
+        finality: finality?,
+        max_tag_age: max_tag_age?,
         start_block: start_block.map_or(Some(None), |start| start.map(Some))?,
         development: raw.development,
         treasury,
@@ -189,13 +196,18 @@ fn level(written: Option<&str>) -> Result<Option<Level>, String> {
     }
 }
 
-fn treasury(path: &str, raw: &raw::Chain, fallback: Option<Address>, faults: &mut Faults) -> Option<Address> {
+fn treasury(
+    path: &str,
+    raw: &raw::Chain,
+    (fallback, sells): (Option<Address>, bool),
+    faults: &mut Faults,
+) -> Option<Address> {
     let path = join(path, "treasury");
     match (&raw.treasury, fallback) {
         (Some(text), _) => faults.take(&path, value::address(text)),
-        (None, None) if !raw.tokens.is_empty() => {
-            let problem =
-                "is required where tokens are accepted; TREASURY_WALLET_ADDRESS names one for all chains";
+        (None, None) if sells && !raw.tokens.is_empty() => {
+            let problem = "is required where tokens are accepted; TREASURY_WALLET_ADDRESS names one for all chains, and \
+                           accept = [] takes none here";
             faults.add(path, problem);
             None
         }
@@ -203,7 +215,7 @@ fn treasury(path: &str, raw: &raw::Chain, fallback: Option<Address>, faults: &mu
     }
 }
 
-fn number<T: TryFrom<i64>>(
+pub(super) fn number<T: TryFrom<i64>>(
     path: &str,
     written: i64,
     allowed: std::ops::RangeInclusive<i64>,
@@ -237,6 +249,35 @@ fn tokens(path: &str, chain: ChainId, written: Vec<Value>, faults: &mut Faults) 
     complete.then_some(tokens)
 }
 
+/// Those of the tokens that `accept` names; all of them where it is not written.
+fn accepted(
+    path: &str,
+    written: Option<&[String]>,
+    tokens: Vec<Token>,
+    faults: &mut Faults,
+) -> Option<Vec<Token>> {
+    let Some(written) = written else {
+        return Some(tokens);
+    };
+    let before = faults.len();
+    for (place, symbol) in written.iter().enumerate() {
+        let path = format!("{path}[{place}]");
+        if !tokens.iter().any(|token| token.symbol == *symbol) {
+            let known: Vec<&str> = tokens.iter().map(|token| token.symbol.as_str()).collect();
+            let known = known.join(", ");
+            faults.add(
+                path,
+                format!("is the symbol of no token of this chain; there are: {known}"),
+            );
+        } else if written[..place].contains(symbol) {
+            faults.add(path, "is named twice");
+        }
+    }
+    let mut tokens = tokens;
+    tokens.retain(|token| written.contains(&token.symbol));
+    (faults.len() == before).then_some(tokens)
+}
+
 fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Option<Token> {
     let at = |key: &str| join(path, key);
     let raw: raw::Token = read(path, written, faults)?;
@@ -265,14 +306,18 @@ fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Opt
 fn endpoints(path: &str, written: Vec<Value>, context: &mut Context<'_>) -> Option<Vec<Endpoint>> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut complete = true;
-    if written.is_empty() {
-        let problem = "must hold at least one endpoint, as [[…endpoints]] with name, operator and http or ws";
-        context.faults.add(join(path, "endpoints"), problem);
-        complete = false;
-    }
+    let mut left_out: Vec<String> = Vec::new();
     for (place, written) in written.into_iter().enumerate() {
         let path = format!("{path}.endpoints[{place}]");
-        let Some(endpoint) = endpoint(&path, written, context) else {
+        let Some(raw) = read::<raw::Endpoint>(&path, written, &mut context.faults) else {
+            complete = false;
+            continue;
+        };
+        if let Some(variable) = raw.requires_env.as_ref().filter(|name| !context.is_set(name)) {
+            left_out.push(variable.clone());
+            continue;
+        }
+        let Some(endpoint) = endpoint(&path, raw, context) else {
             complete = false;
             continue;
         };
@@ -282,12 +327,22 @@ fn endpoints(path: &str, written: Vec<Value>, context: &mut Context<'_>) -> Opti
         }
         endpoints.push(endpoint);
     }
+    if complete && endpoints.is_empty() {
+        let mut problem =
+            "must hold at least one endpoint, as [[…endpoints]] with name, operator and http or ws"
+                .to_owned();
+        if !left_out.is_empty() {
+            let variables = left_out.join(" or ");
+            problem = format!("{problem}; or set {variables}, for which there is one");
+        }
+        context.faults.add(join(path, "endpoints"), problem);
+        return None;
+    }
     complete.then_some(endpoints)
 }
 
-fn endpoint(path: &str, written: Value, context: &mut Context<'_>) -> Option<Endpoint> {
+fn endpoint(path: &str, raw: raw::Endpoint, context: &mut Context<'_>) -> Option<Endpoint> {
     let at = |key: &str| join(path, key);
-    let raw: raw::Endpoint = read(path, written, &mut context.faults)?;
     let name = context.faults.take(&at("name"), value::name(&raw.name));
     let operator = context.faults.take(&at("operator"), value::name(&raw.operator));
     let without = raw.ws.is_none() && raw.ws_file.is_none() && raw.http.is_none() && raw.http_file.is_none();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use secrecy::SecretString;
 
-use crate::domain::{Amount, ChainId, Level, Token};
+use crate::domain::{Amount, ChainId, Finality, Level, Token};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// Where we listen, and what a caller may send.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The API's address.
     pub listen: SocketAddr,
@@ -57,7 +57,7 @@ pub struct StoreSettings {
 }
 
 /// The log's form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// JSON lines, or text for people.
     pub json: bool,
@@ -66,7 +66,7 @@ pub struct Log {
 }
 
 /// Where the plans come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogueSettings {
     /// A file; the embedded `plans.toml` where none is named.
     pub path: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub struct CatalogueSettings {
 }
 
 /// How charges behave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payments {
     /// Whether charges may be created at all.
     pub enabled: bool,
@@ -92,7 +92,7 @@ pub struct Payments {
 }
 
 /// Sign-In with Ethereum.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wallets {
     /// The domain that messages must name, exactly.
     pub domain: String,
@@ -125,7 +125,7 @@ pub struct WebhookEndpoint {
 }
 
 /// One chain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// Its name in the configuration.
     pub name: String,
@@ -135,8 +135,10 @@ pub struct Chain {
     pub block_time: Duration,
     /// How often `latest` is polled beside the stream.
     pub poll_interval: Duration,
-    /// Blocks that must stand on a block, itself included, before it counts: settled = head - confirmations + 1.
-    pub confirmations: u64,
+    /// When a block counts, by the amount that is at stake.
+    pub finality: Finality,
+    /// A tag whose block is older than this is not believed to be alive.
+    pub max_tag_age: Duration,
     /// The first block that is read; `None` starts a little below the head of the first start.
     pub start_block: Option<u64>,
     /// A development chain: may be wiped when it was restarted.

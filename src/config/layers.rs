@@ -11,8 +11,31 @@ use super::env::{Env, Override, overrides};
 use super::fault::{Faults, join, parse};
 
 const DEFAULTS: &str = include_str!("../../config/tollgate.toml");
+macro_rules! shipped {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../config/chains/", $name, ".toml")),
+        )
+    };
+}
+
 /// The chains that are shipped, usable by name in `chain_files`.
-const SHIPPED: [(&str, &str); 1] = [("anvil", include_str!("../../config/chains/anvil.toml"))];
+pub(super) const SHIPPED: [(&str, &str); 13] = [
+    shipped!("anvil"),
+    shipped!("ethereum"),
+    shipped!("polygon"),
+    shipped!("arbitrum"),
+    shipped!("optimism"),
+    shipped!("base"),
+    shipped!("bsc"),
+    shipped!("sepolia"),
+    shipped!("amoy"),
+    shipped!("arbitrum-sepolia"),
+    shipped!("optimism-sepolia"),
+    shipped!("base-sepolia"),
+    shipped!("bsc-testnet"),
+];
 
 const CHAIN_FILES: &str = "chain_files";
 
@@ -95,9 +118,15 @@ fn chain_layers(named: Option<Value>, base: &Path, faults: &mut Faults) -> Vec<T
     layers
 }
 
+/// The other key that says the same.
 fn twin(key: &str) -> String {
-    key.strip_suffix("_file")
-        .map_or_else(|| format!("{key}_file"), str::to_owned)
+    match key {
+        "confirmations" => "finality".to_owned(),
+        "finality" => "confirmations".to_owned(),
+        key => key
+            .strip_suffix("_file")
+            .map_or_else(|| format!("{key}_file"), str::to_owned),
+    }
 }
 
 fn merge(lower: &mut Table, higher: Table) {

@@ -4,8 +4,10 @@
 //! at once, each with its key and its remedy, and none with a value. It must not read the process's environment by itself,
 //! log, or connect anywhere.
 
+mod changes;
 mod check;
 mod check_chain;
+mod check_finality;
 mod checked;
 mod env;
 mod fault;
@@ -17,6 +19,7 @@ mod value;
 
 use std::path::Path;
 
+pub use changes::{Change, Changes};
 pub use checked::{
     CatalogueSettings, Chain, Config, Endpoint, Log, Payments, Server, StoreSettings, Stripe, Wallets,
     WebhookEndpoint,

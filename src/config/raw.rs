@@ -82,12 +82,16 @@ pub(super) struct Chain {
     pub(super) id: i64,
     pub(super) block_time: String,
     pub(super) poll_interval: Option<String>,
-    pub(super) confirmations: i64,
+    pub(super) confirmations: Option<i64>,
+    /// As `tokens`.
+    pub(super) finality: Option<Vec<toml::Value>>,
+    pub(super) max_tag_age: Option<String>,
     pub(super) start_block: Option<i64>,
     #[serde(default)]
     pub(super) development: bool,
     pub(super) treasury: Option<String>,
     pub(super) max_log_range: Option<i64>,
+    pub(super) accept: Option<Vec<String>>,
     pub(super) agree: Option<i64>,
     pub(super) level: Option<String>,
     /// Read one by one, so that each may have its own fault.
@@ -96,6 +100,17 @@ pub(super) struct Chain {
     /// As `tokens`.
     #[serde(default)]
     pub(super) endpoints: Vec<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tier {
+    pub(super) name: String,
+    pub(super) up_to: Option<Units>,
+    pub(super) confirmations: Option<i64>,
+    pub(super) tag: Option<String>,
+    pub(super) or_confirmations: Option<i64>,
+    pub(super) min_age: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +127,7 @@ pub(super) struct Token {
 pub(super) struct Endpoint {
     pub(super) name: String,
     pub(super) operator: String,
+    pub(super) requires_env: Option<String>,
     pub(super) ws: Option<String>,
     pub(super) ws_file: Option<String>,
     pub(super) http: Option<String>,

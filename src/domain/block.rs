@@ -131,8 +131,14 @@ pub struct Heights {
     pub head: u64,
     /// Linked, complete and stored; may roll back.
     pub read: Option<BlockRef>,
-    /// What the finality policy covers; money and access use this.
+    /// What the lowest tier of the finality policy covers; small payments and access use this.
     pub settled: Option<BlockRef>,
     /// The settled block's own time in milliseconds.
     pub settled_time_ms: super::Millis,
+    /// What the tiers above the lowest cover, in their order.
+    pub upper: [Option<super::Settled>; super::MAX_TIERS - 1],
+    /// The newest block that is never undone without a person.
+    pub finalized: Option<BlockRef>,
+    /// Up to this time, in milliseconds, the chain holds nothing more: deadlines go by it. It stands while finality does.
+    pub absent_ms: super::Millis,
 }

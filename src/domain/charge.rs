@@ -125,6 +125,8 @@ pub struct Totals {
     pub seen: Amount,
     /// Covered by the finality policy.
     pub confirmed: Amount,
+    /// Of that, what can no longer be undone.
+    pub finalized: Amount,
 }
 
 /// A charge as it stands now.

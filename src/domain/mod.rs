@@ -5,6 +5,7 @@
 mod amount;
 mod block;
 mod charge;
+mod finality;
 mod gate;
 mod ids;
 mod payment;
@@ -16,6 +17,7 @@ mod transfer;
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
 pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Totals};
+pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
 };

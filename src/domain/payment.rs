@@ -22,19 +22,28 @@ pub struct PaymentKey {
 pub enum PaymentState {
     /// In a proven block that the finality policy does not cover yet.
     Confirming,
-    /// Covered by the finality policy: it counts.
+    /// Covered by its tier of the finality policy: it counts.
     Confirmed,
+    /// Confirmed, and too old to be undone.
+    Final,
     /// Its block was left behind by a reorg; it counts for nothing unless it comes back.
     Orphaned,
 }
 
 impl PaymentState {
+    /// Whether it counts.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Final)
+    }
+
     /// The stored word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Confirming => "confirming",
             Self::Confirmed => "confirmed",
+            Self::Final => "final",
             Self::Orphaned => "orphaned",
         }
     }

@@ -130,7 +130,7 @@ impl CreateGate {
     }
 
     async fn watch(&self, work: &mut Work<'_>, chain: ChainId, contract: Address) -> Result<(), EngineError> {
-        let settings = work.engine.chain(chain)?;
+        let settings = work.settings.chain(chain)?;
         // Without a first block the balances of those who hold already would be missed, and answered as a no.
         let Some(from) = self.from_block.or(settings.start_block) else {
             return Err(EngineError::invalid(
@@ -249,7 +249,7 @@ impl Command for IssueNonce {
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<IssuedNonce, EngineError> {
-        let settings = &work.engine.settings;
+        let settings = work.settings;
         let ttl_ms = i64::try_from(settings.wallets.nonce_ttl.as_millis()).unwrap_or(i64::MAX);
         let text = random_id("")?;
         let nonce = Nonce {
@@ -325,7 +325,7 @@ fn refused(error: &SiweError) -> EngineError {
 
 impl LinkWallet {
     fn verify(&self, work: &Work<'_>, nonce: &str) -> Result<Address, EngineError> {
-        let settings = &work.engine.settings;
+        let settings = work.settings;
         let chain_ids: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
         let expected = Expected {
             domain: &settings.wallets.domain,

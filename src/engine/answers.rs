@@ -3,14 +3,14 @@
 //! Only durable facts come in, in the order of their sequence; a change that arrives late is passed over. What a chain's
 //! block changes is changed under one lock, so that no reader sees a balance with another block's height.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
 use crate::domain::{
-    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Reading, Source, TenantId, UserId,
+    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Reading, Source, TenantId, UserId,
     WalletLink,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
@@ -34,6 +34,10 @@ pub struct TenantAnswer {
 pub struct ChainAnswer {
     /// The heights as of the last commit.
     pub heights: Heights,
+    /// Why deadlines stand still.
+    pub stalled: Option<Held>,
+    /// Why nothing counts until a person resolves it.
+    pub quarantined: Option<Held>,
 }
 
 /// A balance read from memory.
@@ -50,9 +54,14 @@ pub struct ReadBalance {
 pub(super) enum Change {
     Chain {
         chain: ChainId,
-        heights: Option<Heights>,
+        heights: Option<Box<Heights>>,
         balances: Vec<BalanceRow>,
         watches: Vec<Watch>,
+    },
+    Held {
+        chain: ChainId,
+        stalled: Option<Held>,
+        quarantined: Option<Held>,
     },
     /// One more transaction of a chain is in memory.
     Beat(ChainId, i64),
@@ -68,6 +77,8 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct ChainState {
     pub(super) heights: Heights,
+    stalled: Option<Held>,
+    quarantined: Option<Held>,
     /// The count of the chain's transactions that this state is as of.
     beat: Option<i64>,
     contracts: HashMap<Address, Contract>,
@@ -90,7 +101,7 @@ struct Sighting {
 
 #[derive(Debug)]
 pub(super) struct Answers {
-    chains: HashMap<ChainId, RwLock<ChainState>>,
+    chains: RwLock<HashMap<ChainId, Arc<RwLock<ChainState>>>>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
@@ -116,6 +127,8 @@ impl ChainState {
         let mut state = Self::default();
         if let Some(row) = store::chain_row(conn, chain).await? {
             state.heights = row.heights;
+            state.stalled = row.stalled;
+            state.quarantined = row.quarantined;
         }
         state.beat = store::beat(conn, chain).await?;
         for watch in store::watches(conn, chain).await? {
@@ -165,7 +178,7 @@ impl Answers {
         let mut chains = HashMap::new();
         for chain in chain_ids {
             let state = ChainState::load(conn, *chain).await?;
-            chains.insert(*chain, RwLock::new(state));
+            chains.insert(*chain, Arc::new(RwLock::new(state)));
         }
         let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
         for source in store::sources(conn, None).await? {
@@ -196,7 +209,7 @@ impl Answers {
             .map(|gate| (gate.id.clone(), Arc::new(gate)))
             .collect();
         Ok(Self {
-            chains,
+            chains: RwLock::new(chains),
             tenants: RwLock::new(tenants),
             wallets: RwLock::new(wallets),
             gates: RwLock::new(gates),
@@ -206,27 +219,46 @@ impl Answers {
 
     /// The count of a chain's transactions that memory is as of.
     pub(super) fn beat(&self, chain: ChainId) -> Option<i64> {
-        self.chains.get(&chain).and_then(|lock| read(lock).beat)
+        self.state(chain).and_then(|lock| read(&lock).beat)
+    }
+
+    /// Keeps these chains in memory and no others; those that are new as they were loaded.
+    pub(super) fn set_chains(&self, chains: &BTreeSet<ChainId>, loaded: Vec<(ChainId, ChainState)>) {
+        let mut states = write(&self.chains);
+        states.retain(|chain, _| chains.contains(chain));
+        let loaded = loaded.into_iter();
+        states.extend(loaded.map(|(chain, state)| (chain, Arc::new(RwLock::new(state)))));
+    }
+
+    fn state(&self, chain: ChainId) -> Option<Arc<RwLock<ChainState>>> {
+        read(&self.chains).get(&chain).cloned()
+    }
+
+    /// The chains that are kept in memory.
+    pub(super) fn chains(&self) -> Vec<ChainId> {
+        read(&self.chains).keys().copied().collect()
     }
 
     /// Replaces everything by what is stored.
     pub(super) async fn reload(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
-        let chains: Vec<ChainId> = self.chains.keys().copied().collect();
-        let loaded = Self::load(conn, &chains).await?;
-        for (chain, state) in loaded.chains {
-            if let Some(lock) = self.chains.get(&chain) {
-                *write(lock) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for chain in self.chains() {
+            let state = ChainState::load(conn, chain).await?;
+            if let Some(lock) = self.state(chain) {
+                *write(&lock) = state;
             }
         }
-        *write(&self.tenants) = loaded
-            .tenants
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.wallets) = loaded
-            .wallets
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        *write(&self.gates) = loaded.gates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.reload_people(conn).await
+    }
+
+    /// Replaces all but the chains by what is stored.
+    pub(super) async fn reload_people(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        fn take<T>(lock: RwLock<T>) -> T {
+            lock.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+        let loaded = Self::load(conn, &[]).await?;
+        *write(&self.tenants) = take(loaded.tenants);
+        *write(&self.wallets) = take(loaded.wallets);
+        *write(&self.gates) = take(loaded.gates);
         Ok(())
     }
 
@@ -237,31 +269,26 @@ impl Answers {
                 heights,
                 balances,
                 watches,
+            } => self.apply_chain(chain, heights.as_deref(), &balances, watches),
+            Change::Held {
+                chain,
+                stalled,
+                quarantined,
             } => {
-                let Some(lock) = self.chains.get(&chain) else {
-                    return;
-                };
-                let mut state = write(lock);
-                for watch in watches {
-                    state.put_watch(watch);
-                }
-                for balance in &balances {
-                    state.put_balance(balance);
-                }
-                if let Some(heights) = heights {
-                    state.heights = heights;
-                    drop(state);
-                    self.unsight(chain, heights.read.map_or(0, |read| read.number));
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
+                    state.stalled = stalled;
+                    state.quarantined = quarantined;
                 }
             }
             Change::Beat(chain, beat) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    write(lock).beat = Some(beat);
+                if let Some(lock) = self.state(chain) {
+                    write(&lock).beat = Some(beat);
                 }
             }
             Change::ChainLoaded(chain, mut loaded) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    let mut state = write(lock);
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
                     // Watches are never removed: one that was not loaded was added since.
                     for (contract, known) in state.contracts.drain() {
                         loaded.contracts.entry(contract).or_insert(known);
@@ -270,8 +297,8 @@ impl Answers {
                 }
             }
             Change::WatchRestarted(chain, watch) => {
-                if let Some(lock) = self.chains.get(&chain) {
-                    let mut state = write(lock);
+                if let Some(lock) = self.state(chain) {
+                    let mut state = write(&lock);
                     state.contracts.remove(&watch.contract);
                     state.put_watch(watch);
                 }
@@ -301,20 +328,49 @@ impl Answers {
         }
     }
 
+    /// All under one lock: no reader sees a balance with another block's height.
+    fn apply_chain(
+        &self,
+        chain: ChainId,
+        heights: Option<&Heights>,
+        balances: &[BalanceRow],
+        watches: Vec<Watch>,
+    ) {
+        let Some(lock) = self.state(chain) else {
+            return;
+        };
+        let mut state = write(&lock);
+        for watch in watches {
+            state.put_watch(watch);
+        }
+        for balance in balances {
+            state.put_balance(balance);
+        }
+        if let Some(heights) = heights {
+            state.heights = *heights;
+            drop(state);
+            self.unsight(chain, heights.read.map_or(0, |read| read.number));
+        }
+    }
+
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {
-        self.chains.get(&chain).map(|lock| ChainAnswer {
-            heights: read(lock).heights,
+        let lock = self.state(chain)?;
+        let state = read(&lock);
+        Some(ChainAnswer {
+            heights: state.heights,
+            stalled: state.stalled.clone(),
+            quarantined: state.quarantined.clone(),
         })
     }
 
     pub(super) fn balance(&self, chain: ChainId, contract: Address, wallets: &[Address]) -> ReadBalance {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return ReadBalance {
                 reading: Reading::Unknown,
                 as_of: None,
             };
         };
-        let state = read(lock);
+        let state = read(&lock);
         let time_ms = state.heights.settled_time_ms;
         let as_of = state.heights.settled.map(|block| AsOf {
             chain,
@@ -331,10 +387,10 @@ impl Answers {
 
     /// The settled balance of each holder, as folded so far; zero where there is none.
     pub(super) fn folded(&self, chain: ChainId, holders: &[(Address, Address)]) -> Vec<U256> {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return vec![U256::ZERO; holders.len()];
         };
-        let state = read(lock);
+        let state = read(&lock);
         let value = |(contract, holder): &(Address, Address)| {
             let known = state
                 .contracts
@@ -347,10 +403,10 @@ impl Answers {
 
     /// In the order of their contracts.
     pub(super) fn watches(&self, chain: ChainId) -> Vec<Watch> {
-        let Some(lock) = self.chains.get(&chain) else {
+        let Some(lock) = self.state(chain) else {
             return Vec::new();
         };
-        let state = read(lock);
+        let state = read(&lock);
         let mut watches: Vec<Watch> = state.contracts.values().map(|known| known.watch).collect();
         watches.sort_by_key(|watch| watch.contract);
         watches

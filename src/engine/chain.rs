@@ -2,7 +2,6 @@
 //! where there was a reorg, forward over proven blocks, and what the finality policy then covers takes effect.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use alloy::primitives::B256;
 use serde_json::json;
@@ -11,25 +10,15 @@ use super::answers::{ChainState, Change};
 use super::holdings::Moves;
 use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, settle};
+use super::{EngineError, journal, quarantine, settle};
 use crate::config;
 use crate::domain::{
-    BlockRef, ChainId, ChargeId, Heights, Level, Payment, PaymentKey, PaymentState, ProvenBlock,
+    BlockRef, ChainId, ChargeId, Evidence, Heights, Level, MAX_TIERS, Payment, PaymentKey, PaymentState,
+    ProvenBlock, Settled,
 };
 use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
-use crate::store::{self, ChainRow, KeptHeader};
-
-/// Blocks that are kept below what is read at the least, for a reorg to be measured against.
-const MIN_WINDOW: u64 = 256;
-
-/// Old headers are forgotten this many blocks at a time.
-pub(super) const PRUNE_EVERY: u64 = 64;
-
-/// How many blocks below what is read are kept at the least.
-pub(super) fn window(chain: &config::Chain) -> u64 {
-    MIN_WINDOW.max(chain.confirmations.saturating_mul(2))
-}
+use crate::store::{self, ChainRow, KeptHeader, Role};
 
 /// Takes a chain over: from now on only the holder of the returned fence writes its blocks.
 #[derive(Debug, Clone, Copy)]
@@ -68,13 +57,14 @@ impl Command for OpenChain {
     }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<OpenedChain, EngineError> {
-        let settings = work.engine.chain(self.chain)?;
-        let fence = work.tx.take_lease(self.chain).await?;
+        let settings = work.settings.chain(self.chain)?;
+        let role = Role::Chain(self.chain);
+        let fence = work.tx.take_lease(&role, &work.engine.instance).await?;
         if store::chain_row(work.tx.conn(), self.chain).await?.is_none() {
             // A little below the head, so that a first reorg finds its ancestor and something is settled at once.
             let start = settings
                 .start_block
-                .unwrap_or(self.head.saturating_sub(window(settings)));
+                .unwrap_or(self.head.saturating_sub(journal::least(settings)));
             work.tx.insert_chain(self.chain, self.genesis, start).await?;
             let after = json!({"genesis": self.genesis, "start": start});
             work.audit(
@@ -85,7 +75,15 @@ impl Command for OpenChain {
             .await?;
         }
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
-        let row = row.ok_or(EngineError::NotFound("chain"))?;
+        let mut row = row.ok_or(EngineError::NotFound("chain"))?;
+        let policy = settings.finality.names();
+        if row.policy != policy {
+            // What the upper tiers covered, they covered by other rules.
+            row.heights.upper = Heights::default().upper;
+            work.tx.set_heights(self.chain, &row.heights).await?;
+            work.tx.set_policy(self.chain, &policy).await?;
+            row.policy = policy;
+        }
         let headers = store::headers(work.tx.conn(), self.chain).await?;
         // Another instance may have led it since ours was loaded, and every step adds to what is in memory.
         let mut state = ChainState::load(work.tx.conn(), self.chain).await?;
@@ -146,6 +144,8 @@ pub struct Advance {
     pub rollback_to: Option<BlockRef>,
     /// Proven, each linked to the one before, the first to the ancestor or to what was read.
     pub blocks: Vec<ProvenBlock>,
+    /// What was heard beside them.
+    pub evidence: Evidence,
 }
 
 impl Command for Advance {
@@ -169,28 +169,26 @@ impl Command for Advance {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         work.lead(self.chain, self.fence).await?;
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain)
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
-        let heights = Heights {
-            head: self.head,
-            ..row.heights
-        };
-        let mut step = Step::begin(work, settings, heights);
+        let mut step = Step::begin(work, settings, &row);
+        step.heights.head = self.head;
+        step.evidence = self.evidence;
+        step.first_kept = journal::first_kept(journal::least(settings), &self.blocks, work.now);
         if let Some(ancestor) = self.rollback_to {
             step.roll_back(work, ancestor).await?;
         }
         self.check_linked(&step)?;
         let below = step.heights.read.map_or(0, |read| read.number);
-        let last = self.blocks.last().map_or(below, |block| block.header.number);
         for block in &self.blocks {
-            step.read(work, block, last).await?;
+            step.read(work, block).await?;
         }
         step.settle(work, &self.blocks).await?;
-        if below / PRUNE_EVERY != last / PRUNE_EVERY {
-            let lowest = last.saturating_sub(window(settings));
-            work.tx.prune_below(self.chain, lowest).await?;
+        step.prune(work, below, &self.blocks).await?;
+        if step.confirmed || step.heights.finalized != row.heights.finalized {
+            step.finalize(work).await?;
         }
         step.finish(work).await
     }
@@ -215,17 +213,31 @@ impl Advance {
 
 /// One run of [`Advance`].
 pub(super) struct Step<'c> {
-    chain: &'c config::Chain,
-    heights: Heights,
-    touched: BTreeSet<ChargeId>,
-    moves: Moves,
+    pub(super) chain: &'c config::Chain,
+    pub(super) heights: Heights,
+    pub(super) evidence: Evidence,
+    /// The first of its blocks that is kept.
+    pub(super) first_kept: Option<u64>,
+    /// Deadlines stand still.
+    pub(super) is_stalled: bool,
+    /// Nothing counts.
+    pub(super) is_quarantined: bool,
+    /// It let a payment count.
+    pub(super) confirmed: bool,
+    pub(super) touched: BTreeSet<ChargeId>,
+    pub(super) moves: Moves,
 }
 
 impl<'c> Step<'c> {
-    pub(super) fn begin(work: &Work<'_>, chain: &'c config::Chain, heights: Heights) -> Self {
+    pub(super) fn begin(work: &Work<'_>, chain: &'c config::Chain, row: &ChainRow) -> Self {
         Self {
             chain,
-            heights,
+            heights: row.heights,
+            evidence: Evidence::default(),
+            first_kept: None,
+            is_stalled: row.stalled.is_some() || row.quarantined.is_some(),
+            is_quarantined: row.quarantined.is_some(),
+            confirmed: false,
             touched: BTreeSet::new(),
             moves: Moves::load(work, chain.id),
         }
@@ -238,20 +250,16 @@ impl<'c> Step<'c> {
         let Some(kept) = kept.filter(|kept| kept.block == ancestor) else {
             return Err(EngineError::NotLinked(chain));
         };
-        let read = self.heights.read.map_or(0, |read| read.number);
-        for mut payment in store::payments_above(work.tx.conn(), chain, ancestor.number).await? {
-            payment.state = PaymentState::Orphaned;
-            self.touched
-                .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
-            work.tx.put_payment(&payment).await?;
-            work.audit(
-                "payment.orphan",
-                subject(&payment.key),
-                (None, Some(evidence(&payment))),
-            )
-            .await?;
+        let finalized = self
+            .heights
+            .finalized
+            .filter(|finalized| finalized.number > ancestor.number);
+        if finalized.is_some() && !self.chain.development {
+            return Err(EngineError::BelowFinalized(chain));
         }
-        work.tx.orphan_observations_above(chain, ancestor.number).await?;
+        let read = self.heights.read.map_or(0, |read| read.number);
+        self.touched
+            .extend(quarantine::orphan_above(work, chain, ancestor.number).await?);
         if let Some(settled) = self
             .heights
             .settled
@@ -262,9 +270,8 @@ impl<'c> Step<'c> {
             for movement in &undone {
                 self.moves.undo(movement);
             }
-            self.heights.settled = Some(ancestor);
-            self.heights.settled_time_ms = kept.time_ms;
         }
+        self.lower(&kept);
         self.moves.roll_back_watches(ancestor);
         work.tx.delete_movements_above(chain, ancestor.number).await?;
         work.tx.delete_headers_above(chain, ancestor.number).await?;
@@ -282,11 +289,32 @@ impl<'c> Step<'c> {
         work.owe("chain.reorged", format!("chain:{chain}"), data).await
     }
 
-    /// Stores one block's facts. Nothing of them counts yet. `last` is the number of the step's last block: what is kept is
-    /// measured from there and never from the head, so that the kept headers always end in what is read.
-    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock, last: u64) -> Result<(), EngineError> {
-        let number = block.header.number;
-        let kept = number.saturating_add(window(self.chain)) > last;
+    /// No tier stands above a kept header any more.
+    fn lower(&mut self, kept: &KeptHeader) {
+        let heights = &mut self.heights;
+        let settled = Settled {
+            block: kept.block,
+            time_ms: kept.time_ms,
+        };
+        for place in 0..MAX_TIERS {
+            let is_above = |tier: Settled| tier.block.number > kept.block.number;
+            if heights.settled_at(place).is_some_and(is_above) {
+                heights.settle_at(place, Some(settled));
+            }
+        }
+        heights.finalized = heights.finalized.map(|finalized| {
+            if finalized.number > kept.block.number {
+                kept.block
+            } else {
+                finalized
+            }
+        });
+        heights.absent_ms = heights.absent_ms.min(heights.settled_time_ms);
+    }
+
+    /// Stores one block's facts. Nothing of them counts yet.
+    async fn read(&mut self, work: &mut Work<'_>, block: &ProvenBlock) -> Result<(), EngineError> {
+        let kept = self.first_kept.is_some_and(|first| block.header.number >= first);
         if kept {
             work.tx.insert_header(self.chain.id, &block.header).await?;
         }
@@ -313,10 +341,16 @@ impl<'c> Step<'c> {
             let Some(amount) = ledger::is_payment(&transfer, &money) else {
                 continue;
             };
-            let (Level::Receipts, Some(ordinal)) = (block.level, transfer.ordinal) else {
+            let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) =
+                (block.level, transfer.ordinal)
+            else {
                 ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
                 return Err(EngineError::Unproven(self.chain.id));
             };
+            if block.level == Level::None {
+                ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => self.chain.name.clone())
+                    .increment(1);
+            }
             let key = PaymentKey {
                 chain: self.chain.id,
                 tx_hash: transfer.tx_hash,
@@ -353,91 +387,43 @@ impl<'c> Step<'c> {
                 }) => Some(kept),
                 _ => settle::allocate(work, &payment).await?,
             };
+            self.record(work, &payment).await?;
             read += 1;
-            work.tx.put_payment(&payment).await?;
-            work.tx.put_observation(&payment).await?;
-            work.audit("payment.read", subject(&key), (None, Some(evidence(&payment))))
-                .await?;
-            if let Some((charge, _)) = &payment.allocation {
-                self.touched.insert(charge.clone());
-            } else {
-                let resource = format!("payment:{}", subject(&key));
-                work.owe("payment.unmatched", resource, evidence(&payment))
-                    .await?;
-            }
         }
         Ok(read)
     }
 
-    /// Moves `settled` up to what the finality policy covers, and lets it take effect.
-    async fn settle(&mut self, work: &mut Work<'_>, blocks: &[ProvenBlock]) -> Result<(), EngineError> {
-        let chain = self.chain.id;
-        let read = self.heights.read.map(|read| read.number);
-        let covered = read.and_then(|read| (read + 1).checked_sub(self.chain.confirmations));
-        let before = self.heights.settled.map(|settled| settled.number);
-        let Some(number) = covered.filter(|number| before.is_none_or(|before| *number > before)) else {
-            return Ok(());
-        };
-        let in_batch = blocks
-            .iter()
-            .map(|block| &block.header)
-            .find(|header| header.number == number);
-        let settled = if let Some(header) = in_batch {
-            Some((header.block(), header.time_ms()))
-        } else {
-            let kept = store::header_at(work.tx.conn(), chain, number).await?;
-            kept.map(|kept| (kept.block, kept.time_ms))
-        };
-        // None: the first blocks of a chain that is read from here on; there is nothing below them to settle.
-        let Some((block, time_ms)) = settled else {
-            return Ok(());
-        };
-        self.heights.settled = Some(block);
-        self.heights.settled_time_ms = time_ms;
-        self.confirm(work).await?;
-        self.moves.settle(work, before, number).await
-    }
-
-    /// Confirms the payments that are settled.
-    pub(super) async fn confirm(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        let chain = self.chain.id;
-        let Some(settled) = self.heights.settled else {
-            return Ok(());
-        };
-        for mut payment in store::confirming_up_to(work.tx.conn(), chain, settled.number).await? {
-            payment.state = PaymentState::Confirmed;
-            work.tx.put_payment(&payment).await?;
-            work.audit(
-                "payment.confirm",
-                subject(&payment.key),
-                (None, Some(evidence(&payment))),
-            )
+    async fn record(&mut self, work: &mut Work<'_>, payment: &Payment) -> Result<(), EngineError> {
+        let subject = subject(&payment.key);
+        work.tx.put_payment(payment).await?;
+        work.tx.put_observation(payment).await?;
+        work.audit("payment.read", subject.clone(), (None, Some(evidence(payment))))
             .await?;
-            let lag_ms = work.now.saturating_sub(payment.block_time_ms).max(0);
-            let lag = Duration::from_millis(u64::try_from(lag_ms).unwrap_or_default());
-            ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => self.chain.name.clone())
-                .record(lag);
-            ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => self.chain.name.clone())
-                .increment(1);
-            self.touched
-                .extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+        if let Some((charge, _)) = &payment.allocation {
+            self.touched.insert(charge.clone());
+            return Ok(());
         }
-        Ok(())
+        work.owe(
+            "payment.unmatched",
+            format!("payment:{subject}"),
+            evidence(payment),
+        )
+        .await
     }
 
     /// Folds the charges that were touched, without a step of the chain.
     pub(super) async fn settle_touched(self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await
+        settle::settle_charges(work, &self.touched, self.heights.absent_ms).await
     }
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
         work.tx.set_heights(chain, &self.heights).await?;
-        settle::settle_charges(work, &self.touched, self.heights.settled_time_ms).await?;
+        settle::settle_charges(work, &self.touched, self.heights.absent_ms).await?;
         let (balances, watches) = self.moves.store(work).await?;
         work.publish(Change::Chain {
             chain,
-            heights: Some(self.heights),
+            heights: Some(Box::new(self.heights)),
             balances,
             watches,
         });

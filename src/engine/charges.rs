@@ -61,7 +61,7 @@ impl Command for CreateCharge {
         if let Some(known) = idempotency::recall(work, self.idempotency.as_ref()).await? {
             return Ok(known);
         }
-        if !work.engine.settings.payments.enabled {
+        if !work.settings.payments.enabled {
             return Err(EngineError::Conflict {
                 code: "CRYPTO_PAYMENTS_DISABLED",
                 problem: "on-chain payments are switched off (payments.enabled)".to_owned(),
@@ -86,7 +86,7 @@ impl Command for CreateCharge {
             Some(charge) => charge,
             None => self.create(work, chain, token, (product, price)).await?,
         };
-        let answer = json!(ChargeView::new(work.engine, &charge, &[], None));
+        let answer = json!(ChargeView::new(work.settings, &charge, &[], None));
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
 }
@@ -121,7 +121,7 @@ impl CreateCharge {
 
     fn chain<'e>(&self, work: &Work<'e>) -> Result<&'e config::Chain, EngineError> {
         let sells = |chain: &&config::Chain| chain.treasury.is_some() && !chain.tokens.is_empty();
-        let selling: Vec<&config::Chain> = work.engine.settings.chains.iter().filter(sells).collect();
+        let selling: Vec<&config::Chain> = work.settings.chains.iter().filter(sells).collect();
         let known = || {
             selling
                 .iter()
@@ -192,7 +192,7 @@ impl CreateCharge {
         let treasury = chain
             .treasury
             .ok_or_else(|| EngineError::unknown_chain(chain.id))?;
-        let payments = &work.engine.settings.payments;
+        let payments = &work.settings.payments;
         let expires_at = work.now.saturating_add(millis(payments.charge_ttl));
         let mut terms = ChargeTerms {
             id: parse_own(&random_id("chg_")?)?,
@@ -220,7 +220,7 @@ impl CreateCharge {
         };
         work.tx.insert_charge(&charge).await?;
         let resource = format!("charge:{}", charge.terms.id);
-        let view = json!(ChargeView::new(work.engine, &charge, &[], None));
+        let view = json!(ChargeView::new(work.settings, &charge, &[], None));
         work.audit("charge.create", resource.clone(), (None, Some(view.clone())))
             .await?;
         work.owe("charge.created", resource, json!({"charge": view}))
@@ -242,7 +242,7 @@ async fn lease_amount(
     let place = (terms.chain, terms.token, terms.treasury);
     let row = store::chain_row(work.tx.conn(), terms.chain).await?;
     // Money for the charge that has an amount now may stand in blocks that are not read yet.
-    let seen = (work.now, row.map_or(0, |row| row.heights.settled_time_ms));
+    let seen = (work.now, row.map_or(0, |row| row.heights.absent_ms));
     let taken = store::pool_usage(work.tx.conn(), place, terms.price, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
@@ -313,7 +313,7 @@ impl Command for CancelCharge {
         let charge = store::charge(work.tx.conn(), &self.id)
             .await?
             .ok_or(EngineError::NotFound("charge"))?;
-        Ok(ChargeView::new(work.engine, &charge, &[], None))
+        Ok(ChargeView::new(work.settings, &charge, &[], None))
     }
 }
 
@@ -346,7 +346,7 @@ impl Command for ExpireCharges {
 
 async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
     let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
-    let settled_time_ms = row.map_or(0, |row| row.heights.settled_time_ms);
+    let absent_ms = row.map_or(0, |row| row.heights.absent_ms);
     let touched = BTreeSet::from([charge.terms.id.clone()]);
-    settle::settle_charges(work, &touched, settled_time_ms).await
+    settle::settle_charges(work, &touched, absent_ms).await
 }

@@ -68,7 +68,7 @@ impl Engine {
     pub async fn oldest_owed(&self) -> Result<Option<Millis>, EngineError> {
         let mut conn = self.inner.store.read().await?;
         let mut oldest: Option<Millis> = None;
-        for endpoint in &self.inner.settings.webhooks {
+        for endpoint in &self.inner.settings().webhooks {
             let owed = store::oldest_due_delivery(&mut conn, endpoint).await?;
             oldest = [oldest, owed].into_iter().flatten().min();
         }

@@ -45,6 +45,9 @@ pub enum EngineError {
     /// A contract's history does not end in the chain that we read.
     #[error("the history of {0} is not of the chain that we read")]
     ForeignHistory(Address),
+    /// A reorg would undo what is final.
+    #[error("a reorg of chain {0} goes below what is final")]
+    BelowFinalized(ChainId),
     /// A log that would move money came without proof.
     #[error("a payment on chain {0} came without proof")]
     Unproven(ChainId),
@@ -81,6 +84,7 @@ impl EngineError {
             Self::Stale(_) => "stale",
             Self::NotSettled(_) => "not_settled",
             Self::ForeignHistory(_) => "foreign_history",
+            Self::BelowFinalized(_) => "below_finalized",
             Self::Unproven(_) => "unproven",
             Self::Interrupted => "interrupted",
             Self::NoRandomness => "no_randomness",

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::{PRUNE_EVERY, window};
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, ProvenBlock, Transfer};
 use crate::ledger;
@@ -74,23 +73,32 @@ impl Moves {
         Ok(())
     }
 
-    /// Folds what settles: stored movements above `before` up to `number`, and the block's own that are not stored.
+    /// Folds what settles: stored movements above `before` up to `settled`, and the step's own that were not stored. Of
+    /// those, what does not settle yet is stored now.
     pub(super) async fn settle(
         &mut self,
         work: &mut Work<'_>,
         before: Option<u64>,
-        number: u64,
+        settled: Option<u64>,
     ) -> Result<(), EngineError> {
         if self.watches.is_empty() {
             return Ok(());
         }
-        let above = before.unwrap_or_default();
-        let settled = store::movements_between(work.tx.conn(), self.chain, above, number).await?;
         let unkept = std::mem::take(&mut self.unkept);
-        settled
-            .iter()
-            .chain(&unkept)
-            .for_each(|movement| self.apply(movement));
+        let (old, waiting): (Vec<_>, Vec<_>) = unkept
+            .into_iter()
+            .partition(|movement| Some(movement.block_number) <= settled);
+        if let Some(settled) = settled.filter(|settled| before.is_none_or(|before| before < *settled)) {
+            let above = before.unwrap_or_default();
+            let stored = store::movements_between(work.tx.conn(), self.chain, above, settled).await?;
+            for movement in &stored {
+                self.apply(movement);
+            }
+        }
+        for movement in &old {
+            self.apply(movement);
+        }
+        work.tx.insert_movements(self.chain, &waiting).await?;
         Ok(())
     }
 
@@ -354,9 +362,8 @@ impl Command for FoldHistory {
             .ok_or(EngineError::NotSettled(self.chain))?
             .number;
         // A reorg may go back to the lowest header that is still kept.
-        let depth = window(work.engine.chain(self.chain)?).saturating_add(PRUNE_EVERY);
-        let read = answer.heights.read.map_or(0, |read| read.number);
-        let floor = read.saturating_sub(depth);
+        let lowest = store::lowest_header(work.tx.conn(), self.chain).await?;
+        let floor = lowest.map_or(0, |lowest| lowest.block.number);
         let mut kept = Vec::new();
         for block in &self.blocks {
             let number = block.header.number;
@@ -367,7 +374,7 @@ impl Command for FoldHistory {
                 if number <= settled {
                     moves.apply(&movement);
                 }
-                if number > floor {
+                if number > floor.min(settled) {
                     kept.push(movement);
                 }
             }

@@ -11,30 +11,34 @@ mod chain;
 mod charges;
 mod deliveries;
 mod error;
+mod finality;
 mod holdings;
 mod idempotency;
 mod inbox;
+mod journal;
+mod lease;
+mod quarantine;
 mod read;
+mod refresh;
 mod repair;
+mod settings;
 mod settle;
 mod stored;
 mod subscriptions;
 mod view;
 mod work;
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::billing::Catalogue;
 use crate::clock::Clock;
-use crate::config;
 use crate::domain::ChainId;
 use crate::metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
@@ -46,8 +50,12 @@ pub use error::EngineError;
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
+pub use journal::MAX_JOURNAL;
+pub use lease::{Candidate, LOOK_EVERY, Turn};
+pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use read::{GateAnswer, TenantView};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
+pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
@@ -55,22 +63,11 @@ pub use work::{Command, Origin};
 
 use answers::Answers;
 use callers::KeyRing;
+use refresh::Record;
+use settings::ChainLocks;
 
 /// How often a transaction that lost a race is run again.
 const MAX_ATTEMPTS: u32 = 10;
-
-/// What the engine is told at start.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The chains.
-    pub chains: Vec<config::Chain>,
-    /// How charges behave.
-    pub payments: config::Payments,
-    /// How wallets are proven.
-    pub wallets: config::Wallets,
-    /// The names of those who are told of events.
-    pub webhooks: Vec<String>,
-}
 
 /// The one door. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -80,15 +77,18 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
+    instance: Instance,
     store: Store,
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     catalogue: Catalogue,
     clock: Clock,
     answers: Answers,
     keys: KeyRing,
-    chain_locks: HashMap<ChainId, tokio::sync::Mutex<()>>,
+    chain_locks: ChainLocks,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
+    /// How much of the record memory is as of.
+    record: Record,
     /// A commit's outcome is unknown, or another instance wrote: memory must be loaded anew before anything is built on it.
     memory_unsure: AtomicBool,
     inbox: watch::Sender<()>,
@@ -108,20 +108,21 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self, EngineError> {
         let chains: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
-        let answers = Answers::load(&mut *store.read().await?, &chains).await?;
-        let chain_locks = chains
-            .into_iter()
-            .map(|chain| (chain, tokio::sync::Mutex::new(())))
-            .collect();
+        let mut snapshot = store.begin_read().await?;
+        let answers = Answers::load(&mut snapshot, &chains).await?;
+        let record = Record::load(&mut snapshot).await?;
+        drop(snapshot);
         let inner = Inner {
+            instance: lease::this_instance()?,
             store,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             catalogue,
             clock,
             answers,
             keys: KeyRing::default(),
-            chain_locks,
+            chain_locks: ChainLocks::default(),
             publishing: tokio::sync::RwLock::default(),
+            record,
             memory_unsure: AtomicBool::new(false),
             inbox: watch::Sender::new(()),
             outbox: watch::Sender::new(()),
@@ -147,7 +148,8 @@ impl Engine {
         let mut order = Vec::new();
         // Each in turn and always in the same order, so that two commands never wait for each other.
         for chain in command.chains() {
-            order.push(self.inner.chain_lock(chain)?.lock().await);
+            self.inner.settings().chain(chain)?;
+            order.push(self.inner.chain_locks.lock(chain).await);
         }
         let mut attempt = 1;
         loop {
@@ -169,9 +171,10 @@ impl Engine {
 
     async fn attempt<C: Command>(&self, command: &C) -> Result<C::Output, EngineError> {
         self.inner.make_sure().await?;
+        let settings = self.inner.settings();
         let begun = Instant::now();
         let tx = self.inner.store.begin_write().await?;
-        let mut work = work::Work::begin(&self.inner, tx, command.origin());
+        let mut work = work::Work::begin(&self.inner, &settings, tx, command.origin());
         let output = command.run(&mut work).await?;
         let _publishing = self.inner.publishing.read().await;
         match work.commit().await {
@@ -201,10 +204,10 @@ impl Engine {
         &self.inner.clock
     }
 
-    /// What the engine was told at start.
+    /// What the engine was told last.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings()
     }
 
     /// Changes whenever an event has come in.
@@ -232,43 +235,13 @@ fn pause_before(attempt: u32) -> Duration {
 }
 
 impl Inner {
-    /// Loads memory anew where it may not be as the database is. No commit is between the database and memory meanwhile.
-    async fn make_sure(&self) -> Result<(), EngineError> {
-        if !self.memory_unsure.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        // The connection first: those who hold the others may be waiting for the lock.
-        let mut conn = self.store.read().await?;
-        let _alone = self.publishing.write().await;
-        if self.memory_unsure.load(Ordering::SeqCst) {
-            self.answers.reload(&mut conn).await?;
-            self.memory_unsure.store(false, Ordering::SeqCst);
-            tracing::warn!("memory was not sure to be as the database is, and was loaded anew");
-        }
-        Ok(())
-    }
-
     /// Waits until memory answers everything that was durable when this was called.
     async fn caught_up(&self) {
         drop(self.publishing.write().await);
     }
 
-    fn chain_lock(&self, chain: ChainId) -> Result<&tokio::sync::Mutex<()>, EngineError> {
-        self.chain_locks
-            .get(&chain)
-            .ok_or_else(|| EngineError::unknown_chain(chain))
-    }
-
-    fn chain(&self, chain: ChainId) -> Result<&config::Chain, EngineError> {
-        let found = self
-            .settings
-            .chains
-            .iter()
-            .find(|candidate| candidate.id == chain);
-        found.ok_or_else(|| EngineError::unknown_chain(chain))
-    }
-
     fn publish(&self, published: work::Published) {
+        self.record.wrote(published.audits);
         for change in published.changes {
             self.answers.apply(change);
         }

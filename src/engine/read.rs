@@ -177,11 +177,11 @@ impl Engine {
                 if again.state == ChargeState::Open && is_sighted {
                     again.state = ChargeState::Detected;
                 }
-                return Ok(ChargeView::new(&self.inner, &again, &payments, read));
+                return Ok(ChargeView::new(&self.inner.settings(), &again, &payments, read));
             }
             charge = again;
         }
-        Ok(ChargeView::new(&self.inner, &charge, &[], None))
+        Ok(ChargeView::new(&self.inner.settings(), &charge, &[], None))
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
@@ -195,7 +195,8 @@ impl Engine {
         transfer: &crate::domain::Transfer,
         block: BlockRef,
     ) -> Result<bool, EngineError> {
-        let settings = self.inner.chain(chain)?;
+        let settings = self.inner.settings();
+        let settings = settings.chain(chain)?;
         let Some(money) = super::chain::money(settings) else {
             return Ok(false);
         };
@@ -246,6 +247,22 @@ impl Engine {
             .await?
             .ok_or(EngineError::NotFound("chain"))?;
         Ok((row, store::headers(&mut conn, chain).await?))
+    }
+
+    /// The time of the newest block that is read of a chain; none before the first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn newest_block_time(&self, chain: ChainId) -> Result<Option<Millis>, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        let Some(read) = store::chain_row(&mut conn, chain)
+            .await?
+            .and_then(|row| row.heights.read)
+        else {
+            return Ok(None);
+        };
+        let header = store::header_at(&mut conn, chain, read.number).await?;
+        Ok(header.map(|header| header.time_ms))
     }
 
     /// Whether time alone has anything to change: a look that takes no write lock.

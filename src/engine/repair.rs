@@ -47,7 +47,7 @@ impl Command for RepairBlock {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<usize, EngineError> {
         work.join(self.chain).await?;
-        let settings = work.engine.chain(self.chain)?;
+        let settings = work.settings.chain(self.chain)?;
         let row = store::chain_row(work.tx.conn(), self.chain).await?;
         let row = row.ok_or(EngineError::NotFound("chain"))?;
         let number = self.block.header.number;
@@ -63,9 +63,10 @@ impl Command for RepairBlock {
             let key = log.ordinal.map(|ordinal| self.key(log.tx_hash, ordinal));
             key.is_none_or(|key| !known.contains(&key))
         });
-        let mut step = Step::begin(work, settings, row.heights);
+        let mut step = Step::begin(work, settings, &row);
         restored += step.read_payments(work, &missing).await?;
         step.confirm(work).await?;
+        step.finalize(work).await?;
         step.settle_touched(work).await?;
         Ok(restored)
     }

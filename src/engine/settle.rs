@@ -54,7 +54,7 @@ pub(super) async fn candidates(
 pub(super) async fn settle_charges(
     work: &mut Work<'_>,
     touched: &BTreeSet<ChargeId>,
-    settled_time_ms: Millis,
+    absent_ms: Millis,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
     for id in touched {
@@ -62,13 +62,13 @@ pub(super) async fn settle_charges(
             continue;
         };
         let payments = store::payments_of_charge(work.tx.conn(), id).await?;
-        let chain = work.engine.chain(before.terms.chain).ok();
+        let chain = work.settings.chain(before.terms.chain).ok();
         // A chain or token that is no longer configured keeps its charges exact: no tolerance.
         let token = chain.and_then(|chain| chain.token(before.terms.token));
-        let tolerance = token.map(|token| work.engine.settings.payments.tolerance(before.terms.due, token));
+        let tolerance = token.map(|token| work.settings.payments.tolerance(before.terms.due, token));
         let clock = ChargeClock {
             now: work.now,
-            settled_time_ms,
+            absent_ms,
         };
         let standing = ledger::standing(&before, &payments, tolerance.unwrap_or_default(), clock);
         let after = apply(&before, standing);
@@ -114,8 +114,8 @@ async fn write(
 ) -> Result<(), EngineError> {
     work.tx.update_charge(after).await?;
     let resource = format!("charge:{}", after.terms.id);
-    let before_json = json!(ChargeView::new(work.engine, before, &[], None));
-    let after_json = json!(ChargeView::new(work.engine, after, &[], None));
+    let before_json = json!(ChargeView::new(work.settings, before, &[], None));
+    let after_json = json!(ChargeView::new(work.settings, after, &[], None));
     work.audit(
         "charge.settle",
         resource.clone(),

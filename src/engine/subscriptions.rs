@@ -46,7 +46,7 @@ pub(super) async fn refold_crypto(work: &mut Work<'_>, tenant: &TenantId) -> Res
 }
 
 fn crypto_source(work: &Work<'_>, tenant: &TenantId, plan: &PlanId, payments: &[Paid]) -> Source {
-    let grace_ms = i64::try_from(work.engine.settings.payments.charge_grace.as_millis()).unwrap_or(i64::MAX);
+    let grace_ms = i64::try_from(work.settings.payments.charge_grace.as_millis()).unwrap_or(i64::MAX);
     let period = billing::fold_periods(payments, grace_ms);
     let ended = period.is_none_or(|period| period.end <= work.now);
     Source {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Inner;
+use super::Settings;
 use crate::domain::{
     Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis,
     Payment, PaymentState, Product, Provider, Source, SourceState,
@@ -83,11 +83,15 @@ pub struct ChargeView {
     pub seen: AmountView,
     /// What is confirmed.
     pub confirmed: AmountView,
+    /// Of that, what can no longer be undone by a reorganisation.
+    #[serde(rename = "final")]
+    pub finalized: AmountView,
     /// What is still to pay.
     pub remaining: AmountView,
     /// Confirmations of the newest payment, of `confirmations_required`; absent before there is one.
     pub confirmations: Option<u64>,
-    /// Blocks that must stand on a payment's block, itself included.
+    /// Blocks that must stand on a payment's block, itself included, by the tier of the amount due. Where that tier waits
+    /// for a tag too, they alone are not enough.
     pub confirmations_required: u64,
     /// The payment request as a URI (EIP-681).
     pub payment_uri: String,
@@ -107,13 +111,9 @@ pub struct ChargeView {
 
 impl ChargeView {
     /// `payments` are those allocated to it; `read` is the height up to which the chain is read.
-    pub(super) fn new(engine: &Inner, charge: &Charge, payments: &[Payment], read: Option<u64>) -> Self {
+    pub(super) fn new(settings: &Settings, charge: &Charge, payments: &[Payment], read: Option<u64>) -> Self {
         let terms = &charge.terms;
-        let chain = engine
-            .settings
-            .chains
-            .iter()
-            .find(|chain| chain.id == terms.chain);
+        let chain = settings.chain(terms.chain).ok();
         let token = chain.and_then(|chain| chain.token(terms.token));
         let decimals = token.map_or(0, |token| token.decimals);
         let symbol = token.map_or_else(String::new, |token| token.symbol.clone());
@@ -125,6 +125,7 @@ impl ChargeView {
             .rev()
             .find(|payment| payment.state != PaymentState::Orphaned);
         let depth = |payment: &Payment| read.map(|read| (read + 1).saturating_sub(payment.block.number));
+        let tier = chain.and_then(|chain| chain.finality.tier_of(terms.due, decimals));
         let token_address = terms.token.to_checksum(None);
         let treasury = terms.treasury.to_checksum(None);
         let chain_name = chain.map_or_else(|| terms.chain.caip2(), |chain| chain.name.clone());
@@ -156,8 +157,9 @@ impl ChargeView {
             due,
             seen: amount(charge.totals.seen),
             confirmed: amount(charge.totals.confirmed),
+            finalized: amount(charge.totals.finalized),
             confirmations: newest.and_then(depth),
-            confirmations_required: chain.map_or(0, |chain| chain.confirmations),
+            confirmations_required: tier.map_or(0, |tier| tier.confirmations),
             created_at: rfc3339(terms.created_at),
             expires_at: rfc3339(terms.expires_at),
             grace_until: rfc3339(terms.grace_until),
@@ -177,7 +179,7 @@ pub struct PaymentView {
     pub tx_hash: String,
     /// The log's index within its transaction.
     pub ordinal: u32,
-    /// `confirming`, `confirmed` or `orphaned`.
+    /// `confirming`, `confirmed`, `final` or `orphaned`.
     #[schema(value_type = String)]
     pub state: PaymentState,
     /// The token's contract.

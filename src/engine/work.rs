@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answers::Change;
 use super::view::rfc3339;
-use super::{EngineError, Inner, random_id};
+use super::{EngineError, Inner, Settings, random_id};
 use crate::domain::{ChainId, Millis};
 use crate::store::{self, Audit, Event, StoreError, WriteTx};
 
@@ -42,6 +42,8 @@ pub trait Command: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) changes: Vec<Change>,
+    /// Entries that were added to the record.
+    pub(super) audits: i64,
     pub(super) owes_events: bool,
     pub(super) has_inbox: bool,
     pub(super) watches_changed: bool,
@@ -51,6 +53,8 @@ pub(super) struct Published {
 #[derive(Debug)]
 pub struct Work<'e> {
     pub(super) engine: &'e Inner,
+    /// In force from the beginning of this transaction to its end.
+    pub(super) settings: &'e Settings,
     pub(super) tx: WriteTx,
     pub(super) now: Millis,
     pub(super) published: Published,
@@ -59,9 +63,10 @@ pub struct Work<'e> {
 }
 
 impl<'e> Work<'e> {
-    pub(super) fn begin(engine: &'e Inner, tx: WriteTx, origin: Origin) -> Self {
+    pub(super) fn begin(engine: &'e Inner, settings: &'e Settings, tx: WriteTx, origin: Origin) -> Self {
         Self {
             engine,
+            settings,
             tx,
             now: engine.clock.now_ms(),
             published: Published::default(),
@@ -116,6 +121,7 @@ impl<'e> Work<'e> {
             before: before.map(|value| value.to_string()),
             after: after.map(|value| value.to_string()),
         };
+        self.published.audits += 1;
         Ok(self.tx.insert_audit(&audit, self.now).await?)
     }
 
@@ -141,7 +147,7 @@ impl<'e> Work<'e> {
             body: body.to_string(),
         };
         self.tx
-            .insert_event(&event, &self.engine.settings.webhooks, self.now)
+            .insert_event(&event, &self.settings.webhooks, self.now)
             .await?;
         self.published.owes_events = true;
         Ok(())

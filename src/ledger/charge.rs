@@ -2,15 +2,17 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
-use crate::domain::{Amount, Charge, ChargeFlag, ChargeState, Flags, Millis, Payment, PaymentState, Totals};
+use crate::domain::{
+    Amount, Charge, ChargeFlag, ChargeState, Flags, Level, Millis, Payment, PaymentState, Totals,
+};
 
 /// The two clocks that a deadline needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChargeClock {
     /// Ours.
     pub now: Millis,
-    /// The settled block's own time: the chain is known to hold nothing more for a deadline before it.
-    pub settled_time_ms: Millis,
+    /// By the chain's: it is known to hold nothing more for a deadline up to then.
+    pub absent_ms: Millis,
 }
 
 /// A charge's outcome.
@@ -66,15 +68,20 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
     };
     let enough = terms.due.saturating_sub(tolerance).max(Amount::from(1));
     let seen = in_force().fold(Amount::ZERO, |sum, payment| sum.saturating_add(payment.amount));
-    let mut confirmed = Amount::ZERO;
+    let (mut confirmed, mut finalized) = (Amount::ZERO, Amount::ZERO);
     let mut paid_at = None;
-    for payment in in_force().filter(|payment| payment.state == PaymentState::Confirmed) {
+    for payment in in_force().filter(|payment| payment.state.counts()) {
         confirmed = confirmed.saturating_add(payment.amount);
+        if payment.state == PaymentState::Final {
+            finalized = finalized.saturating_add(payment.amount);
+        }
         if confirmed >= enough && paid_at.is_none() {
             paid_at = Some(payment.block_time_ms);
         }
     }
-    let waiting = in_force().any(|payment| payment.state == PaymentState::Confirming);
+    // What never counts is seen, and is not waited for.
+    let waiting =
+        in_force().any(|payment| payment.state == PaymentState::Confirming && payment.level != Level::None);
     let was_paid = matches!(charge.state, ChargeState::Paid | ChargeState::Reversed);
     let (unpaid_state, blind) = unpaid(charge, clock);
     let state = match paid_at {
@@ -105,7 +112,11 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
     Standing {
         state,
         flags,
-        totals: Totals { seen, confirmed },
+        totals: Totals {
+            seen,
+            confirmed,
+            finalized,
+        },
         paid_at,
     }
 }
@@ -114,7 +125,7 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
 fn unpaid(charge: &Charge, clock: ChargeClock) -> (ChargeState, bool) {
     let terms = &charge.terms;
     let passed = |deadline: Millis| clock.now >= deadline;
-    let settled_past = |deadline: Millis| clock.settled_time_ms >= deadline;
+    let settled_past = |deadline: Millis| clock.absent_ms >= deadline;
     if passed(terms.grace_until) && settled_past(terms.grace_until) {
         return (ChargeState::Closed, false);
     }
@@ -200,7 +211,7 @@ mod tests {
             Amount::from(150_012),
             ChargeClock {
                 now,
-                settled_time_ms: settled,
+                absent_ms: settled,
             },
         )
     }
@@ -214,12 +225,32 @@ mod tests {
             seen.totals,
             Totals {
                 seen: Amount::from(DUE),
-                confirmed: Amount::ZERO
+                ..Totals::default()
             }
         );
         let paid = stand(&open, &[payment(DUE, PaymentState::Confirmed, 10)], 10, 10);
         assert_eq!((paid.state, paid.paid_at), (ChargeState::Paid, Some(10)));
         assert_eq!(paid.flags, Flags::default());
+        assert_eq!(paid.totals.finalized, Amount::ZERO);
+        let last = stand(&open, &[payment(DUE, PaymentState::Final, 10)], 10, 10);
+        assert_eq!((last.state, last.paid_at), (ChargeState::Paid, Some(10)));
+        assert_eq!(
+            (last.totals.confirmed, last.totals.finalized),
+            (Amount::from(DUE), Amount::from(DUE))
+        );
+    }
+
+    #[test]
+    fn money_of_a_chain_that_proves_nothing_is_seen_and_not_waited_for() {
+        let mut shown = payment(DUE, PaymentState::Confirming, 10);
+        shown.level = Level::None;
+        let open = stand(&charge(ChargeState::Open), std::slice::from_ref(&shown), 20, 20);
+        assert_eq!(
+            (open.state, open.totals.seen),
+            (ChargeState::Open, Amount::from(DUE))
+        );
+        let expired = stand(&charge(ChargeState::Open), &[shown], EXPIRES, EXPIRES);
+        assert_eq!(expired.state, ChargeState::Expired);
     }
 
     #[test]
@@ -242,10 +273,7 @@ mod tests {
         assert_eq!(stand(&open, &just, 20, 20).state, ChargeState::Paid);
         let below = [payment(DUE - 150_013, PaymentState::Confirmed, 10)];
         assert_eq!(stand(&open, &below, 20, 20).state, ChargeState::Open);
-        let clock = ChargeClock {
-            now: 0,
-            settled_time_ms: 0,
-        };
+        let clock = ChargeClock { now: 0, absent_ms: 0 };
         assert_eq!(
             standing(&open, &[], Amount::from(DUE), clock).state,
             ChargeState::Open

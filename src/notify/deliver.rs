@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, SecretError, Signer, next_attempt, outcome};
 use crate::config;
 use crate::egress::{Egress, EgressError, Policy};
-use crate::engine::{Engine, EngineError, RecordDelivery};
+use crate::engine::{Candidate, Engine, EngineError, RecordDelivery};
 use crate::metrics;
-use crate::store::Delivery;
+use crate::store::{Delivery, Role};
 
 /// Deliveries to one endpoint that are under way at once.
 const IN_FLIGHT: usize = 8;
@@ -83,11 +83,36 @@ impl Notifier {
         })
     }
 
-    /// Delivers until `stop`, or until the endpoint answers that it is gone.
+    /// The endpoint's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
+    /// Delivers until `stop`, or until the endpoint answers that it is gone. Where several instances share a database, one of
+    /// them delivers.
     ///
     /// # Errors
     /// The database fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), EngineError> {
+        let role = Role::Webhook(self.endpoint.name.clone());
+        let outcome = loop {
+            let candidate = Candidate::new(self.engine.clone(), role.clone());
+            let Some(fence) = stop.run_until_cancelled(candidate.lead()).await else {
+                break Ok(());
+            };
+            tokio::select! {
+                outcome = self.deliver_all(&stop) => break outcome,
+                () = self.engine.keep_lease(&role, fence) => {
+                    tracing::warn!(webhook = %self.endpoint.name, "another instance delivers now");
+                }
+            }
+        };
+        self.engine.release_lease(role).await;
+        outcome
+    }
+
+    async fn deliver_all(&self, stop: &CancellationToken) -> Result<(), EngineError> {
         let mut changes = self.engine.outbox_changes();
         loop {
             let due = self.engine.due_deliveries(&self.endpoint.name).await?;

@@ -1,12 +1,12 @@
-//! How far each chain is, who leads it, and the kept headers.
+//! How far each chain is, and the kept headers.
 
 use alloy::primitives::B256;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int};
+use super::value::{Columns, int, json_text};
 use super::{StoreError, WriteTx};
-use crate::domain::{BlockRef, ChainId, Header, Heights, Millis};
+use crate::domain::{BlockRef, ChainId, Header, Heights, Held, MAX_TIERS, Millis, Settled};
 
 /// What is stored of one chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub struct ChainRow {
     pub start_number: u64,
     /// The heights as of the last commit; `head` is not stored and zero here.
     pub heights: Heights,
+    /// The names of the tiers that it was settled by; empty before the first.
+    pub policy: String,
+    /// Why deadlines stand still on it.
+    pub stalled: Option<Held>,
+    /// Why nothing counts on it until a person resolves it.
+    pub quarantined: Option<Held>,
 }
 
 /// A header of the window, as stored.
@@ -30,6 +36,22 @@ pub struct KeptHeader {
     pub parent_hash: B256,
     /// Its own time.
     pub time_ms: Millis,
+}
+
+fn upper_from(row: &AnyRow) -> Result<[Option<Settled>; MAX_TIERS - 1], StoreError> {
+    let stored: Vec<Option<Settled>> = row.json("upper_tiers")?;
+    let mut upper = [None; MAX_TIERS - 1];
+    for (tier, stored) in upper.iter_mut().zip(stored) {
+        *tier = stored;
+    }
+    Ok(upper)
+}
+
+fn held_from(row: &AnyRow, column: &'static str) -> Result<Option<Held>, StoreError> {
+    match row.opt_text(column)? {
+        Some(_) => row.json(column).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn chain_from(row: &AnyRow) -> Result<ChainRow, StoreError> {
@@ -48,7 +70,16 @@ fn chain_from(row: &AnyRow) -> Result<ChainRow, StoreError> {
             read: position(row.opt_unsigned("read_number")?, row.opt_hash("read_hash")?),
             settled: position(row.opt_unsigned("settled_number")?, row.opt_hash("settled_hash")?),
             settled_time_ms: row.int("settled_time")?,
+            upper: upper_from(row)?,
+            finalized: position(
+                row.opt_unsigned("finalized_number")?,
+                row.opt_hash("finalized_hash")?,
+            ),
+            absent_ms: row.int("absent_time")?,
         },
+        policy: row.text("policy")?,
+        stalled: held_from(row, "stalled")?,
+        quarantined: held_from(row, "quarantined")?,
     })
 }
 
@@ -62,18 +93,6 @@ pub async fn chain_row(conn: &mut AnyConnection, chain: ChainId) -> Result<Optio
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(chain_from).transpose()
-}
-
-/// How many transactions of a chain were counted since it was last taken over; none when it was never led.
-///
-/// # Errors
-/// The database fails.
-pub async fn beat(conn: &mut AnyConnection, chain: ChainId) -> Result<Option<i64>, StoreError> {
-    let row = sqlx::query("select beat from lease where chain = $1")
-        .bind(int(chain.0))
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| row.int("beat")).transpose()
 }
 
 /// Every chain that was ever read.
@@ -113,6 +132,68 @@ pub async fn header_at(
             .bind(int(number))
             .fetch_optional(conn)
             .await?;
+    row.as_ref().map(kept_from).transpose()
+}
+
+/// Those of these heights whose headers are kept.
+///
+/// # Errors
+/// The database fails.
+pub async fn headers_at(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    numbers: &[u64],
+) -> Result<Vec<KeptHeader>, StoreError> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parameters: Vec<String> = (2..numbers.len() + 2).map(|place| format!("${place}")).collect();
+    let text = format!(
+        "select number, hash, parent_hash, time from header where chain = $1 and number in ({})",
+        parameters.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text)).bind(int(chain.0));
+    for number in numbers {
+        query = query.bind(int(*number));
+    }
+    let rows = query.fetch_all(conn).await?;
+    rows.iter().map(kept_from).collect()
+}
+
+/// The newest kept header whose own time is not after `time`.
+///
+/// # Errors
+/// The database fails.
+pub async fn header_by_time(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    time: Millis,
+) -> Result<Option<KeptHeader>, StoreError> {
+    let row = sqlx::query(
+        "select number, hash, parent_hash, time from header where chain = $1 and time <= $2 \
+         order by number desc limit 1",
+    )
+    .bind(int(chain.0))
+    .bind(time)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(kept_from).transpose()
+}
+
+/// The lowest kept header.
+///
+/// # Errors
+/// The database fails.
+pub async fn lowest_header(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+) -> Result<Option<KeptHeader>, StoreError> {
+    let row = sqlx::query(
+        "select number, hash, parent_hash, time from header where chain = $1 order by number limit 1",
+    )
+    .bind(int(chain.0))
+    .fetch_optional(conn)
+    .await?;
     row.as_ref().map(kept_from).transpose()
 }
 
@@ -156,60 +237,67 @@ impl WriteTx {
     pub async fn set_heights(&mut self, chain: ChainId, heights: &Heights) -> Result<(), StoreError> {
         sqlx::query(
             "update chain set read_number = $1, read_hash = $2, settled_number = $3, settled_hash = $4, \
-             settled_time = $5 where chain = $6",
+             settled_time = $5, upper_tiers = $6, finalized_number = $7, finalized_hash = $8, absent_time = $9 \
+             where chain = $10",
         )
         .bind(heights.read.map(|block| int(block.number)))
         .bind(heights.read.map(|block| block.hash.to_vec()))
         .bind(heights.settled.map(|block| int(block.number)))
         .bind(heights.settled.map(|block| block.hash.to_vec()))
         .bind(heights.settled_time_ms)
+        .bind(json_text(&heights.upper))
+        .bind(heights.finalized.map(|block| int(block.number)))
+        .bind(heights.finalized.map(|block| block.hash.to_vec()))
+        .bind(heights.absent_ms)
         .bind(int(chain.0))
         .execute(self.conn())
         .await?;
         Ok(())
     }
 
-    /// Becomes the leader of a chain; whoever led it before can write no more. Returns the new fence.
+    /// Has a chain of which nothing is kept read from this block on.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn take_lease(&mut self, chain: ChainId) -> Result<i64, StoreError> {
-        let row = sqlx::query(
-            "insert into lease (chain, fence, beat) values ($1, 1, 0) \
-             on conflict (chain) do update set fence = lease.fence + 1, beat = 0 returning fence",
-        )
-        .bind(int(chain.0))
-        .fetch_one(self.conn())
-        .await?;
-        row.int("fence")
-    }
-
-    /// Counts a transaction of the leader with this fence, and holds the lease until it ends. Returns the count; none when
-    /// the lease is another's.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn claim_lease(&mut self, chain: ChainId, fence: i64) -> Result<Option<i64>, StoreError> {
-        let row =
-            sqlx::query("update lease set beat = beat + 1 where chain = $1 and fence = $2 returning beat")
-                .bind(int(chain.0))
-                .bind(fence)
-                .fetch_optional(self.conn())
-                .await?;
-        row.map(|row| row.int("beat")).transpose()
-    }
-
-    /// Counts a transaction that changes what the leader of a chain keeps in memory, whoever makes it. None when the chain
-    /// was never led.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn count_beat(&mut self, chain: ChainId) -> Result<Option<i64>, StoreError> {
-        let row = sqlx::query("update lease set beat = beat + 1 where chain = $1 returning beat")
+    pub async fn set_start(&mut self, chain: ChainId, number: u64) -> Result<(), StoreError> {
+        sqlx::query("update chain set start_number = $1 where chain = $2")
+            .bind(int(number))
             .bind(int(chain.0))
-            .fetch_optional(self.conn())
+            .execute(self.conn())
             .await?;
-        row.map(|row| row.int("beat")).transpose()
+        Ok(())
+    }
+
+    /// Stores by which tiers a chain is settled.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn set_policy(&mut self, chain: ChainId, names: &str) -> Result<(), StoreError> {
+        sqlx::query("update chain set policy = $1 where chain = $2")
+            .bind(names)
+            .bind(int(chain.0))
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+
+    /// Stores why deadlines stand still on a chain, and why nothing counts on it; none where all is well.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn set_held(
+        &mut self,
+        chain: ChainId,
+        stalled: Option<&Held>,
+        quarantined: Option<&Held>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("update chain set stalled = $1, quarantined = $2 where chain = $3")
+            .bind(stalled.map(json_text))
+            .bind(quarantined.map(json_text))
+            .bind(int(chain.0))
+            .execute(self.conn())
+            .await?;
+        Ok(())
     }
 
     /// Adds a header to the window.
@@ -243,14 +331,22 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets the headers and movements below `number`: no reorg can reach them any more.
+    /// Forgets the headers below `headers` and the movements below `movements`: no reorg can reach them any more.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn prune_below(&mut self, chain: ChainId, number: u64) -> Result<(), StoreError> {
-        for statement in [
-            "delete from header where chain = $1 and number < $2",
-            "delete from movement where chain = $1 and block_number < $2",
+    pub async fn prune_below(
+        &mut self,
+        chain: ChainId,
+        headers: u64,
+        movements: u64,
+    ) -> Result<(), StoreError> {
+        for (statement, number) in [
+            ("delete from header where chain = $1 and number < $2", headers),
+            (
+                "delete from movement where chain = $1 and block_number < $2",
+                movements,
+            ),
         ] {
             sqlx::query(statement)
                 .bind(int(chain.0))

@@ -31,6 +31,7 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
         totals: Totals {
             seen: row.amount("seen")?,
             confirmed: row.amount("confirmed")?,
+            finalized: row.amount("finalized")?,
         },
         cancelled_at: row.opt_int("cancelled_at")?,
         paid_at: row.opt_int("paid_at")?,
@@ -199,8 +200,8 @@ pub async fn charge_ids_due(
 ) -> Result<Vec<ChargeId>, StoreError> {
     let rows = sqlx::query(
         "select c.id from charge c join chain h on h.chain = c.chain where (c.state = 'open' and c.expires_at <= $1 \
-         and (h.settled_time >= c.expires_at or c.flags not like '%chain_blind%')) \
-         or (c.state in ('expired', 'cancelled') and c.grace_until <= $1 and h.settled_time >= c.grace_until) \
+         and (h.absent_time >= c.expires_at or c.flags not like '%chain_blind%')) \
+         or (c.state in ('expired', 'cancelled') and c.grace_until <= $1 and h.absent_time >= c.grace_until) \
          order by c.expires_at limit $2",
     )
     .bind(now)
@@ -219,8 +220,9 @@ impl WriteTx {
         let terms = &charge.terms;
         sqlx::query(
             "insert into charge (id, tenant, user_id, product, chain, token, treasury, price, due, created_at, \
-             expires_at, grace_until, state, flags, seen, confirmed, cancelled_at, paid_at, sequence) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+             expires_at, grace_until, state, flags, seen, confirmed, finalized, cancelled_at, paid_at, \
+             sequence) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         )
         .bind(terms.id.as_str())
         .bind(terms.tenant.as_str())
@@ -238,6 +240,7 @@ impl WriteTx {
         .bind(json_text(&charge.flags))
         .bind(charge.totals.seen.to_string())
         .bind(charge.totals.confirmed.to_string())
+        .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
         .bind(charge.sequence)
@@ -252,13 +255,14 @@ impl WriteTx {
     /// The database fails.
     pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
         sqlx::query(
-            "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, cancelled_at = $5, paid_at = $6, \
-             sequence = $7 where id = $8",
+            "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, finalized = $5, cancelled_at = $6, \
+             paid_at = $7, sequence = $8 where id = $9",
         )
         .bind(charge.state.as_str())
         .bind(json_text(&charge.flags))
         .bind(charge.totals.seen.to_string())
         .bind(charge.totals.confirmed.to_string())
+        .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
         .bind(charge.sequence)

@@ -13,6 +13,8 @@ mod charge;
 mod faults;
 mod holding;
 mod inbox;
+mod lease;
+mod lock;
 mod outbox;
 mod payment;
 mod source;
@@ -29,7 +31,10 @@ use crate::config::StoreSettings;
 
 pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
-pub use chain::{ChainRow, KeptHeader, beat, chain_row, chain_rows, header_at, headers};
+pub use chain::{
+    ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
+    lowest_header,
+};
 pub use charge::{
     charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
     pool_usage, tenants_charged_on,
@@ -37,12 +42,20 @@ pub use charge::{
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
-pub use outbox::{Audit, Delivery, Event, due_deliveries, next_sequence, oldest_due_delivery};
+pub use lease::{Instance, Lease, Role, beat, lease};
+pub use lock::FileLock;
+pub use outbox::{
+    Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
+};
 pub use payment::{
-    Observation, confirming_up_to, observations_between, payment, payments_above, payments_between,
-    payments_of_charge,
+    Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
+    payments_up_to,
 };
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
+
+/// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one
+/// would hold its locks for as long, and nobody else could lead its chains.
+const IDLE_IN_TRANSACTION: &str = "set idle_in_transaction_session_timeout = '5s'";
 
 /// Which database is behind the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +72,18 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("store.url must begin with sqlite:// or postgres://")]
     UnknownDatabase,
+    /// Another process has the file.
+    #[error(
+        "store.url: another tollgate runs on this SQLite database; stop it first, or give several instances one \
+         PostgreSQL database"
+    )]
+    InUse,
+    /// Whether another process has the file cannot be known.
+    #[error(
+        "store.url: the lock file beside the SQLite database cannot be made ({0}); its directory must exist and be \
+         writable"
+    )]
+    Lock(std::io::ErrorKind),
     /// A stored value is not what its column holds.
     #[error("column {column} holds what is not {expected}")]
     Corrupt {
@@ -81,6 +106,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnknownDatabase => "database_unknown",
+            Self::InUse | Self::Lock(_) => "database_locked",
             Self::Corrupt { .. } => "database_corrupt",
             Self::Migration(_) => "database_migration",
             Self::Database(sqlx::Error::PoolTimedOut) => "database_busy",
@@ -137,6 +163,9 @@ impl Store {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = AnyPoolOptions::new()
                 .max_connections(settings.max_connections)
+                .after_connect(|connection, _| {
+                    Box::pin(async move { connection.execute(IDLE_IN_TRANSACTION).await.map(drop) })
+                })
                 .connect(url)
                 .await?;
             Self {
@@ -207,6 +236,13 @@ impl Store {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// Whether several instances may work on it at once: a server's database, and one whose faults are simulated, where no
+    /// lock on a file keeps others out.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.backend == Backend::Postgres || self.faults.is_some()
     }
 
     /// A connection for reading.

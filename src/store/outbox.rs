@@ -126,6 +126,29 @@ pub async fn next_sequence(conn: &mut AnyConnection, resource: &str) -> Result<i
         .saturating_add(1))
 }
 
+/// The highest number of an entry of the record; 0 before the first.
+///
+/// # Errors
+/// The database fails.
+pub async fn newest_audit(conn: &mut AnyConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query("select coalesce(max(id), 0) as newest from audit")
+        .fetch_one(conn)
+        .await?;
+    row.int("newest")
+}
+
+/// How many entries of the record have a number above `floor`.
+///
+/// # Errors
+/// The database fails.
+pub async fn audits_above(conn: &mut AnyConnection, floor: i64) -> Result<i64, StoreError> {
+    let row = sqlx::query("select count(*) as entries from audit where id > $1")
+        .bind(floor)
+        .fetch_one(conn)
+        .await?;
+    row.int("entries")
+}
+
 impl WriteTx {
     /// Adds an entry to the record.
     ///

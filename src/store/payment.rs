@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::value::{Columns, int};
 use super::{StoreError, WriteTx};
-use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey};
+use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentState};
 
 fn ordinal(row: &AnyRow) -> Result<u32, StoreError> {
     u32::try_from(row.int("ordinal")?).map_err(|_| StoreError::Corrupt {
@@ -71,21 +71,23 @@ pub async fn payments_of_charge(
     rows.iter().map(payment_from).collect()
 }
 
-/// The payments that wait for confirmations in blocks up to `number`.
+/// The payments of one state in blocks up to `number`. One of level `none` waits for nothing: it never counts.
 ///
 /// # Errors
 /// The database fails.
-pub async fn confirming_up_to(
+pub async fn payments_up_to(
     conn: &mut AnyConnection,
     chain: ChainId,
+    state: PaymentState,
     number: u64,
 ) -> Result<Vec<Payment>, StoreError> {
     let rows = sqlx::query(
-        "select * from payment where chain = $1 and state = 'confirming' and block_number <= $2 \
+        "select * from payment where chain = $1 and state = $3 and level <> 'none' and block_number <= $2 \
          order by block_number, log_index",
     )
     .bind(int(chain.0))
     .bind(int(number))
+    .bind(state.as_str())
     .fetch_all(conn)
     .await?;
     rows.iter().map(payment_from).collect()

@@ -2,14 +2,13 @@
 
 use alloy::primitives::B256;
 
+use super::confirm::{Council, Tags};
 use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
 use crate::domain::{BlockRef, Header};
-use crate::engine::{OpenChain, OpenedChain, ResetChain};
-
-/// Headers kept in memory beside the stored ones.
-const WINDOW: usize = 1_024;
+use crate::engine::{MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
+use crate::store::KeptHeader;
 
 /// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
 const MAX_HEAD_AGE_MS: i64 = 15 * 60 * 1000;
@@ -22,6 +21,7 @@ impl ChainTask {
             self.expect_genesis(row.genesis);
         }
         let genesis = self.reader.genesis_hash().await?;
+        self.reader.find_level().await?;
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
@@ -49,9 +49,13 @@ impl ChainTask {
             return Ok(());
         }
         self.take(&opened);
+        if let Some(held) = opened.row.quarantined {
+            return Err(Halt::Quarantined(held.reason).into());
+        }
         match self.common_block(head.number).await? {
             Common::Nothing => {}
             Common::Block(block) if Some(block) == self.window.tip() => {}
+            Common::Block(block) if self.is_below_finalized(block) => return Err(Halt::BelowFinalized.into()),
             Common::Block(block) => self.roll_back_to(block).await?,
             Common::Lost => {
                 self.reset(fence, Halt::TooDeep).await?;
@@ -90,7 +94,21 @@ impl ChainTask {
         self.fence = opened.fence;
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
-        self.window = Window::new(&opened.headers, WINDOW);
+        self.keep(&opened.headers);
+        self.tags = Tags::default();
+        self.council = Council::new(self.settings.agree);
+        self.stalled = opened.row.stalled.as_ref().map(|held| held.reason.clone());
+    }
+
+    fn keep(&mut self, headers: &[KeptHeader]) {
+        let capacity = usize::try_from(MAX_JOURNAL).unwrap_or(usize::MAX);
+        self.window = Window::new(headers, capacity);
+        self.tip.send_replace(self.window.tip());
+    }
+
+    fn is_below_finalized(&self, block: BlockRef) -> bool {
+        let finalized = self.heights.finalized;
+        !self.settings.development && finalized.is_some_and(|finalized| block.number < finalized.number)
     }
 
     /// Starts from what is stored, after a step that failed half-way.
@@ -99,7 +117,7 @@ impl ChainTask {
         let head = self.heights.head;
         self.heights = row.heights;
         self.heights.head = head;
-        self.window = Window::new(&headers, WINDOW);
+        self.keep(&headers);
         Ok(())
     }
 
@@ -159,8 +177,20 @@ impl ChainTask {
         Ok(Common::Block(common))
     }
 
-    /// Whether the chain has a kept block at its height. A missing answer is no answer.
+    /// Whether the chain has a kept block at its height. A missing answer is no answer; where several operators are asked,
+    /// as many must say the same.
     async fn is_common(&self, block: BlockRef) -> Result<bool, SyncError> {
+        if self.council.is_asked() {
+            let said = self.reader.headers_at(block.number).await;
+            let headers = said.iter().filter_map(|said| said.header.as_ref().ok());
+            let (same, other): (Vec<_>, Vec<_>) = headers.partition(|header| header.hash == block.hash);
+            let agree = self.council.agree();
+            return match (same.len() >= agree, other.len() >= agree) {
+                (true, _) => Ok(true),
+                (false, true) => Ok(false),
+                (false, false) => Err(SyncError::Undecided),
+            };
+        }
         let header = self.reader.header_by_number(block.number).await?;
         Ok(header.hash == block.hash)
     }

@@ -27,8 +27,11 @@ impl ChainTask {
     }
 
     async fn extend(&mut self, header: &Header) -> Result<(), SyncError> {
-        let block = self.reader.prove_block(header, &self.filter).await?;
-        self.advance(None, vec![block]).await
+        let blocks = self.prove(std::slice::from_ref(header)).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.advance(None, blocks).await
     }
 
     /// Reads what lies between the tip and a header above it.
@@ -58,6 +61,9 @@ impl ChainTask {
             return self.reorganise(first).await;
         }
         let blocks = self.prove(&headers).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.advance(None, blocks).await
     }
 
@@ -66,35 +72,53 @@ impl ChainTask {
         let bar = self.progress.bar("catching up", to - from + 1);
         let mut pieces = ranges::proven(&self.reader, &self.filter, (from, to), parent);
         while let Some(blocks) = pieces.next().await {
-            let blocks = blocks?;
-            let read = blocks.len();
-            self.advance(None, blocks).await?;
-            bar.read(read);
+            match blocks {
+                Err(error) if error.is_not_yet() => break,
+                blocks => {
+                    let blocks = blocks?;
+                    let read = blocks.len();
+                    self.advance(None, blocks).await?;
+                    bar.read(read);
+                }
+            }
         }
         Ok(())
     }
 
+    /// The blocks of these headers, up to the first that is proven at the next head only.
     async fn prove(&self, headers: &[Header]) -> Result<Vec<ProvenBlock>, SyncError> {
         let mut blocks = Vec::with_capacity(headers.len());
+        let mut waits = false;
         for header in headers {
-            blocks.push(self.reader.prove_block(header, &self.filter).await?);
+            match self.reader.prove_block(header, &self.filter).await {
+                // Those above it are asked for the first time all the same.
+                Err(error) if error.is_not_yet() => waits = true,
+                Ok(_) if waits => {}
+                block => blocks.push(block?),
+            }
         }
         Ok(blocks)
     }
 
     /// Walks from a header of the new branch down to a block of ours, and takes the branch from there, in one step.
     async fn reorganise(&mut self, header: &Header) -> Result<(), SyncError> {
-        // A shorter branch is most often a node that lags; a chain that took it grows past our tip soon.
+        // Where operators are asked, enough of them must be on the branch, and then it may be shorter than what one made us
+        // read. Of one alone, a shorter branch is most often a node that lags: a chain that took it grows past our tip soon.
         let is_shorter = self.window.tip().is_some_and(|tip| header.number < tip.number);
-        if is_shorter && !self.settings.development {
+        let is_believed = self.council.is_asked() || self.settings.development || !is_shorter;
+        if !is_believed || !self.is_backed(header.block()).await? {
             return Ok(());
         }
         let lowest = self.window.lowest().map_or(0, |lowest| lowest.number);
+        let finalized = self.heights.finalized.map_or(0, |finalized| finalized.number);
         let mut branch = VecDeque::from([header.clone()]);
         let mut below = header.clone();
         while !self.window.has_parent(below.number, below.parent_hash) {
             if below.number <= lowest {
                 return Err(Halt::TooDeep.into());
+            }
+            if below.number <= finalized && !self.settings.development {
+                return Err(Halt::BelowFinalized.into());
             }
             below = self.reader.header_by_hash(below.parent_hash).await?;
             branch.push_front(below.clone());
@@ -107,6 +131,9 @@ impl ChainTask {
             return Err(Halt::TooDeep.into());
         };
         let blocks = self.prove(branch.make_contiguous()).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
         self.count_reorg(ancestor);
         self.advance(Some(ancestor), blocks).await
     }
@@ -127,7 +154,7 @@ impl ChainTask {
         ::metrics::counter!(metrics::CHAIN_REORGS_TOTAL, "chain" => name, "depth" => bucket).increment(1);
     }
 
-    async fn advance(
+    pub(super) async fn advance(
         &mut self,
         rollback_to: Option<BlockRef>,
         blocks: Vec<ProvenBlock>,
@@ -135,6 +162,7 @@ impl ChainTask {
         let positions: Vec<BlockRef> = blocks.iter().map(|block| block.header.block()).collect();
         self.compare_streamed(&blocks);
         let (chain, fence, head) = (self.settings.id, self.fence, self.heights.head);
+        let evidence = self.evidence();
         self.heights = self
             .engine
             .execute(Advance {
@@ -143,6 +171,7 @@ impl ChainTask {
                 head,
                 rollback_to,
                 blocks,
+                evidence,
             })
             .await?;
         if let Some(ancestor) = rollback_to {
@@ -151,6 +180,7 @@ impl ChainTask {
         for block in positions {
             self.window.push(block);
         }
+        self.tip.send_replace(self.window.tip());
         self.show(metrics::CHAIN_READ, self.heights.read.map(|read| read.number));
         self.show(
             metrics::CHAIN_SETTLED,

@@ -77,7 +77,7 @@ impl History {
     /// Reads until it is dropped. A contract whose past cannot be read waits, and holds up no other.
     ///
     /// # Errors
-    /// Only a halt; all else is tried again.
+    /// Only a halt, and the loss of the lease; all else is tried again.
     pub(super) async fn run(&self) -> Result<(), SyncError> {
         let mut waiting: HashMap<Address, Waiting> = HashMap::new();
         let mut watches = self.engine.watch_changes();
@@ -92,7 +92,7 @@ impl History {
                 Ok(()) => {
                     waiting.remove(&watch.contract);
                 }
-                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error @ (SyncError::Halted(_) | SyncError::Deposed)) => return Err(error),
                 Err(error) => {
                     let contract = watch.contract;
                     tracing::warn!(chain = %self.settings.name, %contract, %error, "history could not be read");

@@ -4,8 +4,11 @@
 //! never stepped over, and a failure leaves everything as it was until the next hint. It decides nothing about money.
 
 mod boot;
+mod confirm;
 mod follow;
 mod history;
+mod lead;
+mod lookout;
 mod plan;
 mod progress;
 mod ranges;
@@ -14,6 +17,7 @@ mod streamed;
 mod task;
 mod tokens;
 mod watching;
+mod weigh;
 mod window;
 
 pub use rescan::{Difference, Money, Place, Report, Request, RescanError, rescan};

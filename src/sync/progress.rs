@@ -9,7 +9,7 @@ use crate::metrics;
 use crate::store::Watch;
 use crate::telemetry;
 
-const BAR: &str = "{prefix} {bar:30} {human_pos}/{human_len} blocks, {per_sec}, {eta} left";
+const BAR: &str = "{prefix} {bar:30} {human_pos}/{human_len} blocks, {eta} left";
 
 /// What one chain has left to read, in blocks: its own, and those of each contract's past.
 #[derive(Debug)]

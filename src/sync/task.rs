@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::confirm::{Council, Tags};
 use super::history::History;
+use super::lookout::{Heard, Lookout};
 use super::progress::Progress;
 use super::streamed::Streamed;
 use super::watching;
@@ -17,7 +20,7 @@ use crate::chain::{
     self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
-use crate::domain::{ChainId, Header, Heights};
+use crate::domain::{BlockRef, ChainId, Header, Heights, Level};
 use crate::engine::{ActivateWatches, Engine, EngineError};
 use crate::health::{ChainHealth, Health};
 use crate::ledger;
@@ -49,22 +52,24 @@ pub enum Halt {
     /// No kept header is on the chain any more.
     #[error("the chain was reorganised below everything that is kept")]
     TooDeep,
+    /// A block that was final is not on the chain any more.
+    #[error("the chain was reorganised below what is final")]
+    BelowFinalized,
+    /// The chain was set aside before, and nobody has resolved it yet.
+    #[error("{0}")]
+    Quarantined(String),
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
-    /// Another instance leads this chain.
-    #[error("another instance leads this chain")]
-    LeaseLost,
 }
 
 impl Halt {
     /// What readiness says of it.
-    const fn problem(&self) -> &'static str {
+    pub(super) const fn problem(&self) -> &'static str {
         match self {
             Self::WrongGenesis => "halted: the chain has another genesis than before",
-            Self::TooDeep => "halted: reorganised below everything that is kept",
+            Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Token(_) => "halted: a token's contract is not as configured",
-            Self::LeaseLost => "halted: another instance leads this chain",
         }
     }
 }
@@ -75,12 +80,18 @@ pub enum SyncError {
     /// It will not get better by itself.
     #[error(transparent)]
     Halted(#[from] Halt),
+    /// Another instance leads this chain: it is followed.
+    #[error("another instance leads this chain")]
+    Deposed,
     /// A development chain no longer knows our blocks: it is looked at anew, as at a start.
     #[error("the development chain no longer knows the blocks that were read")]
     Anew,
     /// The endpoint is behind what was read, or still syncing: it is waited for.
     #[error("the endpoint is behind what was read")]
     Behind,
+    /// Too few operators say the same of what was read.
+    #[error("too few operators say the same of what was read")]
+    Undecided,
     /// The chain could not be read.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -92,7 +103,8 @@ pub enum SyncError {
 impl From<EngineError> for SyncError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::LeaseLost(_) => Self::Halted(Halt::LeaseLost),
+            EngineError::LeaseLost(_) => Self::Deposed,
+            EngineError::BelowFinalized(_) => Self::Halted(Halt::BelowFinalized),
             error => Self::Engine(error),
         }
     }
@@ -104,7 +116,7 @@ pub struct ChainTask {
     pub(super) settings: config::Chain,
     pub(super) engine: Engine,
     pub(super) reader: ChainReader,
-    health: Health,
+    pub(super) health: Health,
     status: ChainHealth,
     pub(super) window: Window,
     pub(super) heights: Heights,
@@ -113,18 +125,23 @@ pub struct ChainTask {
     pub(super) filter: LogFilter,
     pub(super) contracts: BTreeSet<Address>,
     pub(super) streamed: Streamed,
+    pub(super) tags: Tags,
+    pub(super) council: Council,
+    /// Why finality stalls, as it was told last.
+    pub(super) stalled: Option<String>,
+    /// The highest block that was read, for who listens beside the blocks.
+    pub(super) tip: watch::Sender<Option<BlockRef>>,
     pub(super) progress: Arc<Progress>,
     lower_polls: u32,
     connected: bool,
 }
 
 impl ChainTask {
-    /// Follows a chain until `stop`. A halt is shown in readiness and waits there for a person; everything else is tried
-    /// again.
+    /// Reads a chain as its leader until `stop`. Everything but a halt and the loss of the lease is tried again.
     ///
     /// # Errors
-    /// The endpoints' settings are unusable.
-    pub async fn run(
+    /// A halt; another leads; the endpoints' settings are unusable.
+    pub(super) async fn read_as_leader(
         settings: config::Chain,
         network: Arc<dyn Network>,
         engine: Engine,
@@ -140,6 +157,10 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
+            tags: Tags::default(),
+            council: Council::new(settings.agree),
+            stalled: None,
+            tip: watch::Sender::new(None),
             progress: Arc::new(Progress::new(&settings.name)),
             lower_polls: 0,
             connected: false,
@@ -150,28 +171,40 @@ impl ChainTask {
             status: ChainHealth::default(),
             filter,
         };
-        let outcome = tokio::select! {
+        tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
-            outcome = task.start_and_follow(stream, &stop) => outcome,
-        };
-        if let Err(SyncError::Halted(halt)) = &outcome {
-            tracing::error!(chain = %task.settings.name, %halt, "the chain is halted until a person acts");
-            task.report(Some(halt.problem()));
-            stop.cancelled().await;
-            return Ok(());
+            () = stop.cancelled() => Ok(()),
+            outcome = task.follow_through(stream, &stop) => outcome,
         }
-        outcome
     }
 
-    async fn start_and_follow(
+    /// Follows the chain through quarantines: while it is in one it waits, and afterwards looks at the chain anew.
+    async fn follow_through(
         &mut self,
         mut stream: StreamHandle,
         stop: &CancellationToken,
     ) -> Result<(), SyncError> {
+        loop {
+            match self.start_and_follow(&mut stream, stop).await {
+                Err(SyncError::Halted(
+                    halt @ (Halt::TooDeep | Halt::BelowFinalized | Halt::Quarantined(_)),
+                )) => {
+                    self.quarantine(&halt).await?;
+                    self.wait_until_resolved().await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_and_follow(
+        &mut self,
+        stream: &mut StreamHandle,
+        stop: &CancellationToken,
+    ) -> Result<(), SyncError> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while let Err(error) = self.start().await {
-            if let SyncError::Halted(_) = error {
+            if let SyncError::Halted(_) | SyncError::Deposed = error {
                 return Err(error);
             }
             tracing::warn!(chain = %self.settings.name, %error, "the chain cannot be started yet");
@@ -179,17 +212,29 @@ impl ChainTask {
             tokio::time::sleep(backoff.next_delay()).await;
         }
         self.report(None);
-        self.watch_contracts(&stream).await?;
-        let history = History::new(self);
+        self.watch_contracts(stream).await?;
+        let (history, lookout) = (History::new(self), Lookout::new(self));
+        // What is not final must be known before anything counts.
+        let heard = Heard {
+            heads: Vec::new(),
+            ..lookout.look(true).await
+        };
+        self.weigh(heard).await?;
+        let (heard, hearing) = mpsc::channel(1);
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            outcome = self.follow(&mut stream) => outcome,
+            outcome = self.follow(stream, hearing) => outcome,
             outcome = history.run() => outcome,
+            () = lookout.run(heard) => Ok(()),
         }
     }
 
-    async fn follow(&mut self, stream: &mut StreamHandle) -> Result<(), SyncError> {
+    async fn follow(
+        &mut self,
+        stream: &mut StreamHandle,
+        mut hearing: mpsc::Receiver<Heard>,
+    ) -> Result<(), SyncError> {
         let mut watches = self.engine.watch_changes();
         let mut poll = tokio::time::interval(self.settings.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -198,7 +243,9 @@ impl ChainTask {
             let outcome = tokio::select! {
                 biased;
                 _ = watches.changed() => Ok(()),
-                _ = poll.tick() => self.poll().await,
+                Some(heard) = hearing.recv() => self.weigh(heard).await,
+                // Where several operators are asked, that is the poll.
+                _ = poll.tick(), if !self.council.is_asked() => self.poll().await,
                 event = stream.next() => self.hear(event, stream).await,
             };
             let outcome = match outcome {
@@ -210,7 +257,7 @@ impl ChainTask {
                 Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
                     return Err(SyncError::Anew);
                 }
-                Err(error @ SyncError::Halted(_)) => return Err(error),
+                Err(error @ (SyncError::Halted(_) | SyncError::Deposed)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(chain = %self.settings.name, %error, "a head could not be followed");
                     self.report(self.status.problem);
@@ -244,7 +291,7 @@ impl ChainTask {
     async fn hear_head(&mut self, head: StreamedHead, stream: &StreamHandle) -> Result<(), SyncError> {
         self.lower_polls = 0;
         if self.window.contains(head.block) {
-            return Ok(());
+            return self.hear_vouch(&head.endpoint, head.block).await;
         }
         let header = match head.header {
             Some(header) => header,
@@ -257,7 +304,7 @@ impl ChainTask {
             ::metrics::histogram!(metrics::CHAIN_HEAD_TO_COMMIT_SECONDS, "chain" => self.settings.name.clone())
                 .record(lag.as_secs_f64());
         }
-        Ok(())
+        self.hear_vouch(&head.endpoint, head.block).await
     }
 
     /// Follows a head, and meanwhile looks up what is streamed: a node tells of a block first and of its logs right after,
@@ -357,6 +404,7 @@ impl ChainTask {
         self.status.behind = self.heights.head.saturating_add(1).saturating_sub(unread_from);
         self.progress.is_behind(self.status.behind);
         self.status.problem = problem;
+        self.status.level = Some(self.reader.level());
         self.health.set_chain(self.settings.id, self.status);
         self.health.set_endpoints(self.settings.id, self.reader.status());
     }
@@ -371,6 +419,10 @@ impl ChainTask {
 
     /// Brings contracts in that were added since: from the next block on, the filter asks for them.
     async fn watch_contracts(&mut self, stream: &StreamHandle) -> Result<(), SyncError> {
+        // Holdings that nothing proves stay unknown.
+        if self.reader.level() == Level::None {
+            return Ok(());
+        }
         let watches = self.engine.watches(self.settings.id);
         let contracts = watching::waiting(&watches);
         if !contracts.is_empty() {

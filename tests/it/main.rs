@@ -11,6 +11,8 @@ mod live;
 #[cfg(test)]
 mod ops;
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod simulator;

@@ -25,7 +25,7 @@ async fn it_is_ready_once_its_chains_are_read_and_says_why_not() {
     api.read_blocks().await;
     assert_eq!(
         api.get("/readyz").await.ok(),
-        &json!({"status": "ready", "reasons": [], "endpoints": []})
+        &json!({"status": "ready", "reasons": [], "notes": [], "endpoints": []})
     );
     let health = api.get("/healthz").await;
     assert_eq!(
@@ -86,6 +86,10 @@ async fn operators_see_every_chain_and_no_url() {
     assert_eq!(chain["endpoints"], json!([unknown]));
     assert_eq!(chain["tokens"][0]["symbol"], "USDC");
     assert_eq!(chain["lastHeaderAt"], "2025-10-09T08:53:20.000Z");
+    assert_eq!(
+        (&chain["leads"], &chain["leader"]),
+        (&json!(true), &json!(api.engine.instance().label))
+    );
 }
 
 #[tokio::test]

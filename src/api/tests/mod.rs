@@ -23,7 +23,8 @@ use crate::billing::Catalogue;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::{
-    Amount, BlockRef, ChainId, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER, Token,
+    Amount, BlockRef, ChainId, Evidence, Finality, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER,
+    Token,
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
 use crate::health::{ChainHealth, EndpointStatus, Health};
@@ -44,6 +45,7 @@ const URL_SECRET: &str = "hunter2";
 const READ: ChainHealth = ChainHealth {
     last_header_at_ms: Some(NOW),
     behind: 0,
+    level: None,
     problem: None,
 };
 
@@ -120,7 +122,8 @@ fn anvil() -> config::Chain {
         id: ANVIL,
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_secs(1),
-        confirmations: 1,
+        finality: Finality::of_confirmations(1),
+        max_tag_age: Duration::from_mins(30),
         start_block: Some(1),
         development: true,
         treasury: Some(TREASURY),
@@ -292,6 +295,7 @@ impl Api {
             head: 3,
             rollback_to: None,
             blocks: (1..=3).map(block).collect(),
+            evidence: Evidence::default(),
         };
         self.engine.execute(advance).await.unwrap();
         self.health.set_chain(ANVIL, READ);

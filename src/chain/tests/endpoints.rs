@@ -266,3 +266,15 @@ async fn a_silent_leader_is_not_waited_for_and_leads_no_more() {
     assert_eq!(leader(), "honest");
     assert!(soon(reader.prove_block(&header, &filter())).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_range_takes_its_time_at_one_endpoint_alone() {
+    let slow = HttpNode::with(chain(), |method, _, _| {
+        (method == "eth_getLogs").then_some(Fault::Late(Duration::from_millis(700)))
+    })
+    .await;
+    let spare = HttpNode::start(chain()).await;
+    let both = reader(&[("slow", &slow), ("spare", &spare)]);
+    assert_eq!(both.prove_range(0, 3, &filter(), None).await.unwrap().len(), 4);
+    assert!(spare.asked("eth_getLogs").is_empty());
+}

@@ -56,6 +56,20 @@ fn ranges_that_are_too_wide_are_known_with_their_limit() {
             Some(10_000),
         ),
         (-32005, "exceed maximum block range: 5000", Some(5000)),
+        (-32614, "eth_getLogs is limited to a 10,000 range", Some(10_000)),
+        (-32701, "exceed maximum block range: 50000", Some(50_000)),
+        (
+            -32047,
+            "Invalid eth_getLogs request. 'fromBlock'-'toBlock' range too large. Max range: 800",
+            Some(800),
+        ),
+        (-32602, "query exceeds max block range 100000", Some(100_000)),
+        (
+            -32602,
+            "Block range limit exceeded. See more details at https://docs.chainstack.com/docs/limits#evm-range-limits",
+            None,
+        ),
+        (-32005, "Requested range exceeds maximum RPC range limit", None),
     ] {
         assert_eq!(classify(Some(200), Some(code), message), wide(limit), "{message}");
     }
@@ -90,6 +104,19 @@ fn ranges_that_hold_too_much_are_known_with_their_suggestion() {
         (-32008, "Response is too big", None),
         (-32000, "logs matched by query exceeds limit of 10000", None),
         (-32000, "this block range should work: [0x20, 0x10]", None),
+        (
+            -32602,
+            "Query returned more than 10000 results. Try smaller range of blocks",
+            None,
+        ),
+        (
+            -32000,
+            "Query timeout exceeded. Consider reducing your block range.",
+            None,
+        ),
+        (-32002, "request timed out", None),
+        (-32003, "response too large", None),
+        (-32020, "backend response too large", None),
     ] {
         assert_eq!(
             classify(Some(200), Some(code), message),
@@ -112,6 +139,33 @@ fn the_other_classes_are_known_by_text_before_code() {
             RATE,
         ),
         (Some(200), Some(429), "slow down", RATE),
+        (
+            Some(200),
+            Some(-32005),
+            "daily request count exceeded, request rate limited",
+            RATE,
+        ),
+        (Some(200), Some(-32005), "project ID request rate exceeded", RATE),
+        (
+            Some(200),
+            Some(-32007),
+            "50/second request limit reached - reduce calls per second or upgrade your account at quicknode.com",
+            RATE,
+        ),
+        (
+            Some(200),
+            Some(429),
+            "Your app has exceeded its compute units per second capacity. If you have retries enabled, you can safely \
+             ignore this message.",
+            RATE,
+        ),
+        (Some(200), Some(-32016), "over rate limit", RATE),
+        (
+            Some(503),
+            Some(-32011),
+            "no backend is currently healthy to serve traffic",
+            ErrorClass::Transport,
+        ),
         (Some(402), None, "", ErrorClass::Billing),
         (
             Some(429),
@@ -135,27 +189,49 @@ fn the_other_classes_are_known_by_text_before_code() {
 }
 
 #[test]
-fn what_a_node_lacks_refuses_or_cannot_do_is_told_apart() {
+fn what_a_node_lacks_is_missing_and_never_empty() {
+    for (code, message) in [
+        (-32000, "header not found"),
+        (-32000, "unknown block"),
+        (-32000, "missing trie node 8b1a (path ) state is not available"),
+        (
+            -32602,
+            "BlockOutOfRangeError: block height is 0 but requested was 5",
+        ),
+        (4444, "pruned history unavailable"),
+        (-32000, "required historical state unavailable (reexec=128)"),
+        (-32000, "World state unavailable"),
+        (-32000, "Block not found"),
+        (-32000, "requested from block 9 after last accepted block 5"),
+        (-32000, "cannot query unfinalized data"),
+        (-32019, "block is out of range"),
+        (-32000, "invalid block range params"),
+        (-32000, "Received invalid block tag 99. Latest block number is 5"),
+    ] {
+        assert_eq!(
+            classify(Some(200), Some(code), message),
+            ErrorClass::MissingData,
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_a_node_refuses_or_cannot_do_is_told_apart() {
     for (status, code, message, class) in [
         (
             Some(200),
-            Some(-32000),
-            "header not found",
-            ErrorClass::MissingData,
-        ),
-        (Some(200), Some(-32000), "unknown block", ErrorClass::MissingData),
-        (
-            Some(200),
-            Some(-32000),
-            "missing trie node 8b1a (path ) state is not available",
-            ErrorClass::MissingData,
+            Some(-32015),
+            "VM execution error.",
+            ErrorClass::Reverted,
         ),
         (
             Some(200),
-            Some(-32602),
-            "BlockOutOfRangeError: block height is 0 but requested was 5",
-            ErrorClass::MissingData,
+            Some(-32001),
+            "rpc method is not whitelisted",
+            ErrorClass::Unsupported,
         ),
+        (Some(200), Some(-32600), "batch too large", ErrorClass::Refused),
         (
             Some(200),
             Some(3),

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod errors;
+mod levels;
 mod node;
 mod proofs;
 mod reading;

@@ -24,8 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::chain::{Internet, LogFilter, Network};
 use crate::config;
-use crate::domain::ChainId;
 use crate::domain::TRANSFER;
+use crate::domain::{ChainId, Finality};
 
 pub const CHAIN: u64 = 31_337;
 pub const TOKEN: Address = Address::repeat_byte(0x11);
@@ -73,7 +73,8 @@ pub fn settings(endpoints: Vec<config::Endpoint>) -> config::Chain {
         id: ChainId(CHAIN),
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_secs(1),
-        confirmations: 1,
+        finality: Finality::of_confirmations(1),
+        max_tag_age: Duration::from_mins(30),
         start_block: None,
         development: true,
         treasury: Some(TREASURY),
@@ -176,6 +177,8 @@ pub enum Fault {
     Error(i64, &'static str),
     Raw(u16, &'static str),
     RetryAfter(&'static str),
+    /// The true answer, so much later.
+    Late(Duration),
     /// An answer without an end.
     Endless,
 }
@@ -254,6 +257,10 @@ async fn answer(State(shared): State<Arc<Shared>>, body: String) -> Response {
             Some(Fault::Raw(status, text)) => {
                 return (StatusCode::from_u16(status).unwrap(), text).into_response();
             }
+            Some(Fault::Late(by)) => {
+                tokio::time::sleep(by).await;
+                truth
+            }
             Some(Fault::Endless) => {
                 let megabyte = || Ok::<_, std::io::Error>(vec![b' '; 1 << 20]);
                 let endless = futures_util::stream::repeat_with(megabyte);
@@ -280,9 +287,23 @@ async fn answer(State(shared): State<Arc<Shared>>, body: String) -> Response {
     answer.to_string().into_response()
 }
 
-/// A chain with true hashes, roots and blooms: one transaction a block.
+/// What does not recompute on a chain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Quirk {
+    #[default]
+    Nothing,
+    Hashes,
+    Roots,
+    /// Blooms are empty.
+    Blooms,
+}
+
+/// A chain with true hashes, roots and blooms, but for its quirk: one transaction a block.
 #[derive(Debug, Clone, Default)]
-pub struct Chain(Vec<Block>);
+pub struct Chain {
+    blocks: Vec<Block>,
+    quirk: Quirk,
+}
 
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -304,7 +325,15 @@ pub fn transfer(contract: Address, to: Address) -> Log {
 impl Chain {
     /// Block 0 upwards, with these logs.
     pub fn of(blocks: impl IntoIterator<Item = Vec<Log>>) -> Self {
-        let mut chain = Self::default();
+        Self::with(Quirk::Nothing, blocks)
+    }
+
+    /// Likewise, with a quirk.
+    pub fn with(quirk: Quirk, blocks: impl IntoIterator<Item = Vec<Log>>) -> Self {
+        let mut chain = Self {
+            blocks: Vec::new(),
+            quirk,
+        };
         for logs in blocks {
             chain.push(logs, &Bloom::ZERO);
         }
@@ -313,7 +342,7 @@ impl Chain {
 
     /// One more block; `bloom` adds to its header's bloom what no log put there.
     pub fn push(&mut self, logs: Vec<Log>, bloom: &Bloom) {
-        let number = u64::try_from(self.0.len()).unwrap();
+        let number = u64::try_from(self.blocks.len()).unwrap();
         let receipt = Receipt {
             status: Eip658Value::Eip658(true),
             cumulative_gas_used: 21_000,
@@ -322,16 +351,26 @@ impl Chain {
         let receipt = ReceiptEnvelope::Eip1559(ReceiptWithBloom::from(receipt));
         let root = ordered_trie_root_with_encoder(&[&receipt], |receipt, out| receipt.encode_2718(out));
         let header = FullHeader {
-            parent_hash: self.0.last().map_or(B256::ZERO, |block| block.hash),
+            parent_hash: self.blocks.last().map_or(B256::ZERO, |block| block.hash),
             number,
             timestamp: 1_700_000_000 + number,
-            receipts_root: root,
-            logs_bloom: *receipt.logs_bloom() | *bloom,
+            receipts_root: if self.quirk == Quirk::Roots {
+                keccak256(root)
+            } else {
+                root
+            },
+            logs_bloom: match self.quirk {
+                Quirk::Blooms => Bloom::ZERO,
+                _ => *receipt.logs_bloom() | *bloom,
+            },
             base_fee_per_gas: Some(7),
             ..FullHeader::default()
         };
-        let hash = header.hash_slow();
-        self.0.push(Block {
+        let mut hash = header.hash_slow();
+        if self.quirk == Quirk::Hashes {
+            hash = keccak256(hash);
+        }
+        self.blocks.push(Block {
             hash,
             tx_hash: keccak256(hash),
             header,
@@ -340,19 +379,19 @@ impl Chain {
     }
 
     pub fn block(&self, number: usize) -> &Block {
-        &self.0[number]
+        &self.blocks[number]
     }
 
     fn head(&self) -> u64 {
-        u64::try_from(self.0.len()).unwrap() - 1
+        u64::try_from(self.blocks.len()).unwrap() - 1
     }
 
     fn find(&self, id: &Value) -> Option<&Block> {
         let text = id.as_str().unwrap();
         if text == "latest" {
-            return self.0.last();
+            return self.blocks.last();
         }
-        self.0
+        self.blocks
             .iter()
             .find(|block| text == format!("{:#x}", block.header.number) || text == block.hash.to_string())
     }
@@ -369,7 +408,7 @@ impl Chain {
             }
             "eth_getTransactionReceipt" => {
                 let of = |block: &&Block| params[0] == block.tx_hash.to_string();
-                or_null(self.0.iter().find(of).map(Block::receipt_json))
+                or_null(self.blocks.iter().find(of).map(Block::receipt_json))
             }
             "eth_getLogs" => self.logs(&params[0]),
             "eth_call" => Err((3, "execution reverted: no".to_owned())),
@@ -382,7 +421,13 @@ impl Chain {
         let number = |field: &str| {
             u64::from_str_radix(query[field].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
         };
-        let (from, to) = (number("fromBlock"), number("toBlock"));
+        let (from, to) = match query.get("blockHash") {
+            Some(hash) => {
+                let block = self.find(hash).ok_or((-32000, "unknown block".to_owned()))?;
+                (block.header.number, block.header.number)
+            }
+            None => (number("fromBlock"), number("toBlock")),
+        };
         if to > self.head() {
             return Err((-32602, "BlockOutOfRangeError: above the head".to_owned()));
         }
@@ -398,7 +443,7 @@ impl Chain {
                     .all(|(at, list)| within(list, &log["topics"][at]))
         };
         let blocks = self
-            .0
+            .blocks
             .iter()
             .filter(|block| (from..=to).contains(&block.header.number));
         Ok(Value::Array(

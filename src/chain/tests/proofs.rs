@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use alloy::consensus::Header as FullHeader;
 use alloy::primitives::{Address, B256, Bloom, b256};
 use serde_json::{Value, json};
 
 use crate::chain::bloom::BloomMemory;
 use crate::chain::header::first_unlinked;
+use crate::chain::levels::Verification;
 use crate::chain::logs::WireLog;
 use crate::chain::proof::{WireReceipt, prove_receipts, sort_into_blocks};
 use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
@@ -86,6 +88,116 @@ fn the_first_block_of_ethereum_hashes_to_its_known_hash() {
         header.hash,
         b256!("d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3")
     );
+}
+
+/// Block 0 of three networks, of the forks London and Cancun, with the hashes that they are known by.
+#[test]
+fn the_first_blocks_of_other_networks_hash_to_their_known_hashes() {
+    let block = |hash: &str, state: &str, more: Value| {
+        let mut block = json!({
+            "hash": hash, "stateRoot": state, "number": "0x0", "gasUsed": "0x0", "miner": Address::ZERO,
+            "mixHash": B256::ZERO, "parentHash": B256::ZERO, "logsBloom": Bloom::ZERO, "extraData": "0x",
+            "sha3Uncles": alloy::consensus::EMPTY_OMMER_ROOT_HASH,
+            "transactionsRoot": alloy_trie::EMPTY_ROOT_HASH, "receiptsRoot": alloy_trie::EMPTY_ROOT_HASH,
+        });
+        block
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<RawHeader>(block).unwrap()
+    };
+    let sepolia = block(
+        "0x25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9",
+        "0x5eb6e371a698b8d68f665192350ffcecbbbf322916f4b51bd79bb6887da3f494",
+        json!({
+            "extraData": "0x5365706f6c69612c20417468656e732c204174746963612c2047726565636521",
+            "gasLimit": "0x1c9c380", "difficulty": "0x20000", "timestamp": "0x6159af19", "nonce": "0x0000000000000000",
+            "baseFeePerGas": "0x3b9aca00",
+        }),
+    );
+    let holesky = block(
+        "0xb5f7f912443c940f21fd611f12828d75b534364ed9e95ca4e307729a4661bde4",
+        "0x69d8c9d72f6fa4ad42d4702b433707212f90db395eb54dc20bc85de253788783",
+        json!({
+            "gasLimit": "0x17d7840", "difficulty": "0x1", "timestamp": "0x65156994", "nonce": "0x0000000000001234",
+            "baseFeePerGas": "0x3b9aca00",
+        }),
+    );
+    let hoodi = block(
+        "0xbbe312868b376a3001692a646dd2d7d1e4406380dfd86b98aa8a34d1557c971b",
+        "0xda87d7f5f91c51508791bbcbd4aa5baf04917830b86985eeb9ad3d5bfb657576",
+        json!({
+            "gasLimit": "0x2255100", "difficulty": "0x1", "timestamp": "0x67d80ec0", "nonce": "0x0000000000001234",
+            "baseFeePerGas": "0x3b9aca00", "withdrawalsRoot": alloy_trie::EMPTY_ROOT_HASH, "blobGasUsed": "0x0",
+            "excessBlobGas": "0x0", "parentBeaconBlockRoot": B256::ZERO,
+        }),
+    );
+    for (name, header) in [("sepolia", sepolia), ("holesky", holesky), ("hoodi", hoodi)] {
+        assert!(header.prove().is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_header_of_each_fork_recomputes_and_only_as_that_fork() {
+    let frontier = FullHeader {
+        number: 7,
+        extra_data: vec![1, 2].into(),
+        ..FullHeader::default()
+    };
+    let london = FullHeader {
+        base_fee_per_gas: Some(7),
+        ..frontier.clone()
+    };
+    let shanghai = FullHeader {
+        withdrawals_root: Some(B256::repeat_byte(1)),
+        ..london.clone()
+    };
+    let cancun = FullHeader {
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(5),
+        parent_beacon_block_root: Some(B256::repeat_byte(2)),
+        ..shanghai.clone()
+    };
+    let prague = FullHeader {
+        requests_hash: Some(B256::repeat_byte(3)),
+        ..cancun.clone()
+    };
+    let forks = [frontier, london, shanghai, cancun, prague];
+    for header in &forks {
+        let mut json = serde_json::to_value(header).unwrap();
+        json["hash"] = json!(header.hash_slow());
+        let raw = |json: Value| serde_json::from_value::<RawHeader>(json).unwrap();
+        assert_eq!(
+            raw(json.clone()).prove().map(|proven| proven.hash),
+            Ok(header.hash_slow())
+        );
+        for other in forks.iter().filter(|other| *other != header) {
+            json["hash"] = json!(other.hash_slow());
+            assert_eq!(raw(json.clone()).prove(), Err(Unproven::HeaderHash));
+        }
+    }
+}
+
+#[test]
+fn a_header_with_a_field_of_a_fork_that_we_do_not_know_is_unproven() {
+    let block = captured()["block"].clone();
+    let header: FullHeader = serde_json::from_value(block.clone()).unwrap();
+    let mut fields = alloy::rlp::encode(&header);
+    let parsed = alloy::rlp::Header::decode(&mut fields.as_slice()).unwrap();
+    let payload = fields.split_off(fields.len() - parsed.payload_length);
+    let longer = alloy::rlp::Header {
+        list: true,
+        payload_length: payload.len() + 1,
+    };
+    let mut encoded = Vec::new();
+    longer.encode(&mut encoded);
+    encoded.extend(payload);
+    encoded.push(9);
+    let mut future = block;
+    future["fieldOfTheFuture"] = json!("0x9");
+    future["hash"] = json!(alloy::primitives::keccak256(&encoded));
+    let raw: RawHeader = serde_json::from_value(future).unwrap();
+    assert_eq!(raw.prove(), Err(Unproven::HeaderHash));
 }
 
 #[test]
@@ -247,13 +359,15 @@ fn bare_receipt(kind: u8, more: &[u8]) -> Vec<u8> {
 fn deposits_and_types_unknown_to_us_prove_by_their_raw_type() {
     let deposit = json!({"type": "0x7e", "depositNonce": "0x5", "depositReceiptVersion": "0x1"});
     let before_canyon = json!({"type": "0x7e", "depositNonce": "0x5"});
-    for (extra, encoded) in [
-        (json!({"type": "0x6a"}), bare_receipt(0x6a, &[])),
+    let cases = [
         (deposit, bare_receipt(0x7e, &[5, 1])),
         (before_canyon, bare_receipt(0x7e, &[5])),
         (json!({"type": "0x0"}), bare_receipt(0, &[])[1..].to_vec()),
         (json!({"type": null}), bare_receipt(0, &[])[1..].to_vec()),
-    ] {
+    ];
+    // Ethereum's types, Arbitrum's, and all those that there may be.
+    let by_byte = (1..=u8::MAX).map(|kind| (json!({"type": format!("{kind:#x}")}), bare_receipt(kind, &[])));
+    for (extra, encoded) in cases.into_iter().chain(by_byte) {
         let root = alloy_trie::root::ordered_trie_root_encoded(&[encoded]);
         let header = Header {
             receipts_root: root,
@@ -283,12 +397,18 @@ fn a_block_without_transactions_proves_to_be_empty() {
 
 fn sort(logs: Vec<Value>, filter: &LogFilter) -> Result<(Vec<LogEntry>, Level, bool), Unproven> {
     let answers = logs.into_iter().map(wire_logs).collect();
-    sort_into_blocks(vec![header()], answers, filter, &mut BloomMemory::new())
-        .map(|mut ranged| {
-            let block = ranged.blocks.remove(0);
-            (block.logs, block.level, !ranged.needs_receipts.is_empty())
-        })
-        .map_err(|(_, reason)| reason)
+    sort_into_blocks(
+        vec![header()],
+        answers,
+        filter,
+        Verification::STRICT,
+        &mut BloomMemory::new(),
+    )
+    .map(|mut ranged| {
+        let block = ranged.blocks.remove(0);
+        (block.logs, block.level, !ranged.needs_receipts.is_empty())
+    })
+    .map_err(|(_, reason)| reason)
 }
 
 /// The emitter's transfers, at log indexes 1 to 3.

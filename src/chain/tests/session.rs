@@ -12,6 +12,7 @@ use super::node::{
     Chain, GATE, HttpNode, SocketNode, TREASURY, endpoint, filter, internet, settings, soon, transfer,
 };
 use crate::chain::identity::Identity;
+use crate::chain::levels::Verification;
 use crate::chain::session::{Pace, Session};
 use crate::chain::stream::Mailbox;
 use crate::chain::{ChainReader, ErrorClass, LogFilter, StreamEvent, StreamHandle, connect};
@@ -266,8 +267,10 @@ async fn a_socket_that_stays_behind_the_poll_is_left() {
     let node = SocketNode::start().await;
     let one = endpoint("one", Some(node.url.clone()), None);
     let (_genesis_sender, genesis) = watch::channel(None);
+    let (_verification_sender, verification) = watch::channel(Verification::STRICT);
+    let expected = (genesis, verification);
     let chain_settings = settings(vec![one.clone()]);
-    let identity = Arc::new(Identity::new(&chain_settings, &one, genesis, Clock::system()));
+    let identity = Arc::new(Identity::new(&chain_settings, &one, expected, Clock::system()));
     let mailbox = Arc::new(Mailbox::new(vec!["one".into()]));
     let (filter_sender, filter) = watch::channel(LogFilter::default());
     let pace = Pace {

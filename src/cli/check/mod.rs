@@ -1,6 +1,5 @@
 //! `tollgate check`: what the configuration amounts to, and what its endpoints and tokens are in truth.
 
-mod level;
 mod probe;
 mod table;
 
@@ -53,11 +52,11 @@ fn summary(chain: &config::Chain) -> String {
         tokens.join(", ")
     };
     format!(
-        "chain {} ({}): {} endpoints, {} confirmations, tokens: {tokens}",
+        "chain {} ({}): {} endpoints, finality {}, tokens: {tokens}",
         chain.name,
         chain.id,
         chain.endpoints.len(),
-        chain.confirmations,
+        chain.finality.names(),
     )
 }
 

@@ -1,6 +1,7 @@
 //! Asks the endpoints of one chain, all at once and each for a bounded time, and says what does not hold. A URL is never
 //! shown: faults name the key that holds it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,11 @@ use alloy::primitives::B256;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::level::{self, Proven};
 use super::table::cell;
 use crate::chain::{self, ChainError, ChainReader, LogFilter, Network, StreamEvent};
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::{Header, Tag, Token};
+use crate::domain::{Header, Level, Tag, Token};
 use crate::sync::TokenContract;
 
 /// Longest for all questions to one endpoint together.
@@ -50,7 +50,7 @@ struct Facts {
     client: String,
     head: Option<Header>,
     age_ms: Option<i64>,
-    proven: Option<Proven>,
+    level: Option<Level>,
     tags: Vec<Tag>,
 }
 
@@ -182,20 +182,21 @@ impl EndpointProbe {
             shown(facts.map(|facts| facts.client.clone())),
             shown(facts.and_then(|facts| Some(facts.head.as_ref()?.number.to_string()))),
             shown(facts.and_then(|facts| Some(format!("{}s", facts.age_ms? / 1000)))),
-            shown(facts.and_then(|facts| Some(facts.proven.as_ref()?.to_string()))),
+            shown(facts.and_then(|facts| Some(facts.level?.as_str().to_owned()))),
             shown(tags.filter(|tags| !tags.is_empty())),
         ]
     }
 }
 
-/// How a fault names an endpoint, or one of its two URLs.
+/// How a fault names an endpoint, or one of its two URLs. The place is among those in use, so the name stands with it.
 fn field(settings: &config::Chain, place: usize, way: Option<Way>) -> String {
     let key = match way {
         Some(Way::Http) => ".http",
         Some(Way::Ws) => ".ws",
         None => "",
     };
-    format!("chains.{}.endpoints[{place}]{key}", settings.name)
+    let endpoint = &settings.endpoints[place].name;
+    format!("chains.{}.endpoints[{place}]{key} ({endpoint})", settings.name)
 }
 
 /// Asks one endpoint both ways, and then what it says of its chain by the way that works.
@@ -261,6 +262,8 @@ async fn reach(
     only.ws.as_ref().or(only.http.as_ref())?;
     let settings = config::Chain {
         endpoints: vec![only],
+        // What it is, and not what it should be.
+        level: None,
         ..settings.clone()
     };
     let connected = chain::connect(&settings, network, clock, LogFilter::default());
@@ -282,14 +285,13 @@ async fn reach(
     if timeout(endpoint.request_timeout, subscribed).await.is_ok() {
         return Some(Ok(reader));
     }
-    let other_chain = reader
-        .endpoints()
-        .iter()
-        .any(chain::Endpoint::serves_another_chain);
-    Some(Err(if other_chain {
-        format!("serves another chain than {}", settings.id)
-    } else {
-        "no subscription to new heads within its request_timeout".to_owned()
+    let problem = reader.status().first().and_then(|status| status.problem);
+    Some(Err(match problem {
+        Some("wrong_chain") => format!("serves another chain than {}", settings.id),
+        problem => {
+            let problem = problem.unwrap_or("silent");
+            format!("no subscription to new heads within its request_timeout: {problem}")
+        }
     }))
 }
 
@@ -302,9 +304,8 @@ async fn facts(
     faults: &mut Vec<String>,
 ) -> Facts {
     let proof = async {
-        let head = reader.latest().await?;
-        let proven = level::prove(reader, &head).await;
-        Ok((head, proven))
+        let level = reader.find_level().await?;
+        Ok((level, reader.latest().await?))
     };
     let (genesis, client, proof, safe, finalized) = tokio::join!(
         in_time(reader.genesis_hash()),
@@ -321,19 +322,30 @@ async fn facts(
         client: client.map_or("-".to_owned(), |version| cell(&version)),
         head: None,
         age_ms: None,
-        proven: None,
+        level: None,
         tags: tags
             .into_iter()
             .filter_map(|(tag, served)| served.then_some(tag))
             .collect(),
     };
-    let (head, proven) = match proof {
+    let named = settings.finality.tiers().iter().filter_map(|tier| tier.tag);
+    let missing: BTreeSet<Tag> = named.filter(|tag| !facts.tags.contains(tag)).collect();
+    for tag in missing {
+        fault(format!(
+            "does not serve the tag {}, which the chain's finality names",
+            tag.as_str()
+        ));
+    }
+    let (level, head) = match proof {
         Ok(proof) => proof,
         Err(problem) => {
-            fault(format!("its newest header is not proven: {problem}"));
+            fault(format!("its newest block cannot be read: {problem}"));
             return facts;
         }
     };
+    if let Some(problem) = too_little(level, settings) {
+        fault(problem);
+    }
     let age_ms = clock.now_ms().saturating_sub(head.time_ms());
     if age_ms > MAX_HEAD_AGE_MS && !settings.development {
         fault(format!(
@@ -341,15 +353,24 @@ async fn facts(
             age_ms / 60_000
         ));
     }
-    match &proven {
-        Ok(Proven::NoReceipts(error)) => fault(format!("its receipts prove nothing: {}", in_words(error))),
-        Ok(Proven::Receipts | Proven::Header) => {}
-        Err(error) => fault(format!("recent blocks cannot be read: {}", in_words(error))),
-    }
     facts.head = Some(head);
     facts.age_ms = Some(age_ms.max(0));
-    facts.proven = proven.ok();
+    facts.level = Some(level);
     facts
+}
+
+/// Why what the endpoint's blocks can be proven to does not do for what the chain is read for.
+fn too_little(level: Level, settings: &config::Chain) -> Option<String> {
+    match settings.level {
+        Some(Level::Receipts) if level != Level::Receipts => Some(format!(
+            "its blocks do not prove themselves: the level is {} and not receipts",
+            level.as_str()
+        )),
+        None if level == Level::None && !settings.tokens.is_empty() => {
+            Some("its blooms are empty and prove nothing: payments would never count".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// An answer, or why there is none within the time of a probe.

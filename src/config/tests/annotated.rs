@@ -43,11 +43,12 @@ fn the_annotated_defaults_name_every_key_and_no_other() {
         ("wallets".to_owned(), keys::<raw::Wallets>()),
         ("stripe".to_owned(), keys::<raw::Stripe>()),
         ("webhooks".to_owned(), keys::<raw::Webhook>()),
+        ("chains.example.finality".to_owned(), keys::<raw::Tier>()),
         ("chains.example.tokens".to_owned(), keys::<raw::Token>()),
         ("chains.example.endpoints".to_owned(), keys::<raw::Endpoint>()),
     ]);
     let mut chain = keys::<raw::Chain>();
-    assert!(chain.remove("tokens") && chain.remove("endpoints"));
+    assert!(chain.remove("tokens") && chain.remove("endpoints") && chain.remove("finality"));
     expected.insert("chains.example".to_owned(), chain);
     assert_eq!(documented(), expected);
 }
@@ -57,7 +58,9 @@ fn the_examples_in_the_defaults_are_sound_and_show_the_defaults_they_claim() {
     let example = |keep: fn(&str) -> bool| {
         let lines = DEFAULTS.lines().filter_map(|line| {
             let line = line.strip_prefix('#').unwrap_or(line);
-            let wanted = !line.starts_with(' ') && !line.contains("_file = ") && keep(line);
+            // The short form of the tiers that are shown.
+            let is_twin = line.contains("_file = ") || line == "confirmations = 12";
+            let wanted = !line.starts_with(' ') && !is_twin && keep(line);
             (wanted || line.starts_with("chain_files")).then_some(line)
         });
         let written = Written::new(&lines.collect::<Vec<_>>().join("\n")).env("INFURA_API_KEY", "k");
@@ -70,7 +73,11 @@ fn the_examples_in_the_defaults_are_sound_and_show_the_defaults_they_claim() {
         "poll_interval",
         "development",
         "max_log_range",
+        "accept",
+        "max_tag_age",
         "agree",
+        "min_age",
+        "confirmations",
         "level",
         "dust",
         "max_in_flight",
@@ -82,7 +89,11 @@ fn the_examples_in_the_defaults_are_sound_and_show_the_defaults_they_claim() {
             "poll_interval",
             "development",
             "max_log_range",
+            "accept",
+            "max_tag_age",
             "agree",
+            "min_age",
+            "confirmations",
             "level",
             "dust",
             "max_in_flight",

@@ -5,9 +5,11 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::domain::Level;
+use crate::domain::{Finality, Level, Tag};
 
 mod annotated;
+mod changed;
+mod shipped;
 mod wrong;
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -93,8 +95,8 @@ fn the_shipped_anvil_is_found_by_name() {
         panic!("one chain: {config:?}");
     };
     assert_eq!(
-        (chain.name.as_str(), chain.id.0, chain.confirmations),
-        ("anvil", 31337, 3)
+        (chain.name.as_str(), chain.id.0, &chain.finality),
+        ("anvil", 31337, &Finality::of_confirmations(3))
     );
     assert!(chain.development && chain.tokens.is_empty() && chain.treasury.is_none());
     let endpoint = &chain.endpoints[0];
@@ -109,6 +111,30 @@ fn the_shipped_anvil_is_found_by_name() {
 }
 
 #[test]
+fn tiers_replace_the_confirmations_of_a_shipped_chain_and_two_operators_must_agree() {
+    let endpoint = |name: &str| {
+        format!(
+            "[[chains.anvil.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"http://{name}\"\n"
+        )
+    };
+    let tiers = "[[chains.anvil.finality]]\nname = \"low\"\nup_to = 100\ntag = \"safe\"\nor_confirmations = 50\n\
+                 [[chains.anvil.finality]]\nname = \"high\"\nconfirmations = 128\ntag = \"finalized\"\nmin_age = \"1m\"\n";
+    let config = anvil(&format!("{tiers}{}{}", endpoint("a"), endpoint("b"))).config();
+    let chain = &config.chains[0];
+    assert_eq!((chain.agree, chain.max_tag_age), (2, Duration::from_mins(30)));
+    let [low, high] = chain.finality.tiers() else {
+        panic!("{:?}", chain.finality);
+    };
+    assert_eq!((low.up_to.as_deref(), low.confirmations), (Some("100"), 1));
+    assert_eq!((low.tag, low.or_confirmations), (Some(Tag::Safe), Some(50)));
+    assert_eq!((high.confirmations, high.tag), (128, Some(Tag::Finalized)));
+    assert_eq!(
+        (high.up_to.as_deref(), high.min_age),
+        (None, Duration::from_mins(1))
+    );
+}
+
+#[test]
 fn a_file_lies_over_its_chain_files_and_the_environment_over_both() {
     let chain = "[chains.mine]\nid = 5\nblock_time = \"2s\"\nconfirmations = 4\n\
                  [[chains.mine.endpoints]]\nname = \"a\"\noperator = \"o\"\nhttp = \"http://localhost\"";
@@ -119,7 +145,7 @@ fn a_file_lies_over_its_chain_files_and_the_environment_over_both() {
         .env("TOLLGATE__PAYMENTS__TOLERANCE_UNITS", "1")
         .config();
     assert_eq!(config.chains[0].id.0, 7);
-    assert_eq!(config.chains[0].confirmations, 9);
+    assert_eq!(config.chains[0].finality, Finality::of_confirmations(9));
     assert_eq!(config.chains[0].block_time, Duration::from_secs(2));
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:1");
     assert_eq!(config.payments.tolerance_units, "1");
@@ -207,7 +233,7 @@ fn published_names_are_understood_or_warned_about() {
 #[test]
 fn tokens_need_a_treasury() {
     let needed = "chains.anvil.treasury: is required where tokens are accepted; TREASURY_WALLET_ADDRESS names one for \
-                  all chains";
+                  all chains, and accept = [] takes none here";
     assert_eq!(token("").faults(), [needed]);
 }
 

@@ -77,7 +77,8 @@ const WRONG_ENVIRONMENTS: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("TOLLGATE__CHAIN_FILES", "[\"anvill\"]")],
-        "chain_files: anvill is neither shipped (anvil) nor a file such as \"chains/anvill.toml\"",
+        "chain_files: anvill is neither shipped (anvil, ethereum, polygon, arbitrum, optimism, base, bsc, sepolia, amoy, \
+             arbitrum-sepolia, optimism-sepolia, base-sepolia, bsc-testnet) nor a file such as \"chains/anvill.toml\"",
     ),
 ];
 
@@ -252,6 +253,47 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
     ("id = 0", "chains.anvil.id: must be at least 1"),
     ("id = \"1\"", "chains.anvil.id: must be an integer"),
     (
+        "confirmations = 3\n[[chains.anvil.finality]]\nname = \"low\"",
+        "chains.anvil.confirmations: says the same as finality: remove one of the two",
+    ),
+    ("finality = []", "chains.anvil.finality: must hold 1 to 4 tiers"),
+    (
+        "finality = [{name = \"a\", up_to = 10}, {name = \"b\", up_to = 20}]",
+        "chains.anvil.finality[1].up_to: must not stand in the last tier, to which all larger amounts belong",
+    ),
+    (
+        "finality = [{name = \"a\"}, {name = \"b\"}]",
+        "chains.anvil.finality[0].up_to: is required in every tier but the last",
+    ),
+    (
+        "finality = [{name = \"a\", up_to = 10}, {name = \"b\", up_to = \"9.5\"}, {name = \"c\"}]",
+        "chains.anvil.finality[1].up_to: must be above that of the tier before it",
+    ),
+    (
+        "finality = [{name = \"a\", up_to = 10}, {name = \"a\"}]",
+        "chains.anvil.finality[1].name: is the name of another tier of this chain",
+    ),
+    (
+        "finality = [{name = \"a\", up_to = \"0.0000001\"}, {name = \"b\"}]",
+        "chains.anvil.finality[0].up_to: has more than the 6 decimals that the token carries, which USDC cannot have",
+    ),
+    (
+        "finality = [{name = \"a\", tag = \"latest\"}]",
+        "chains.anvil.finality[0].tag: must be \"safe\" or \"finalized\"",
+    ),
+    (
+        "finality = [{name = \"a\", or_confirmations = 9}]",
+        "chains.anvil.finality[0].or_confirmations: stands in for a tag, and there is none",
+    ),
+    (
+        "finality = [{name = \"a\", min_age = \"25h\"}]",
+        "chains.anvil.finality[0].min_age: must be between 0d and 1d",
+    ),
+    (
+        "max_tag_age = \"0s\"",
+        "chains.anvil.max_tag_age: must be between 1s and 1d",
+    ),
+    (
         "confirmations = 0",
         "chains.anvil.confirmations: must be between 1 and 10000",
     ),
@@ -290,6 +332,10 @@ const WRONG_CHAINS: &[(&str, &str)] = &[
         "chains.anvil.treasury: must not be the address of a token's contract",
     ),
     ("tokens = 5", "chains.anvil.tokens: must be a list"),
+    (
+        "accept = [\"USDC\", \"USDT\", \"USDC\"]",
+        "chains.anvil.accept[1]: is the symbol of no token of this chain; there are: USDC\nchains.anvil.accept[2]: is named twice",
+    ),
     (
         "endpoints = []",
         "chains.anvil.endpoints: must hold at least one endpoint, as [[…endpoints]] with name, operator and http or ws",

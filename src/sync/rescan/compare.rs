@@ -242,3 +242,231 @@ impl Refolded {
         differing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{B256, Bloom, Bytes, address};
+
+    use super::*;
+    use crate::domain::{Header, Level, LogEntry, TRANSFER, Token};
+    use crate::store::KeptHeader;
+
+    const CHAIN: ChainId = ChainId(1);
+    const USDC: Address = address!("0x00000000000000000000000000000000000000bb");
+    const NFT: Address = address!("0x00000000000000000000000000000000000000dd");
+    const TREASURY: Address = address!("0x00000000000000000000000000000000000000aa");
+    const PAYER: Address = address!("0x00000000000000000000000000000000000000cc");
+
+    fn block(number: u64, logs: Vec<LogEntry>) -> ProvenBlock {
+        let header = Header {
+            number,
+            hash: hash(number),
+            parent_hash: hash(number - 1),
+            timestamp_s: number,
+            receipts_root: B256::ZERO,
+            bloom: Bloom::ZERO,
+        };
+        ProvenBlock {
+            header,
+            logs,
+            level: Level::Receipts,
+        }
+    }
+
+    fn hash(number: u64) -> B256 {
+        B256::with_last_byte(u8::try_from(number).unwrap())
+    }
+
+    fn coins(token: Address, value: u64) -> LogEntry {
+        LogEntry {
+            address: token,
+            topics: vec![TRANSFER, PAYER.into_word(), TREASURY.into_word()],
+            data: Bytes::from(U256::from(value).to_be_bytes_vec()),
+            tx_hash: B256::repeat_byte(1),
+            log_index: 4,
+            ordinal: Some(2),
+        }
+    }
+
+    fn payment(token: Address, state: PaymentState) -> Payment {
+        Payment {
+            key: PaymentKey {
+                chain: CHAIN,
+                tx_hash: B256::repeat_byte(1),
+                ordinal: 2,
+            },
+            state,
+            token,
+            payer: PAYER,
+            treasury: TREASURY,
+            amount: Amount::from(500),
+            block: BlockRef {
+                number: 7,
+                hash: hash(7),
+            },
+            block_time_ms: 7_000,
+            log_index: 4,
+            level: Level::Receipts,
+            allocation: None,
+        }
+    }
+
+    fn observation() -> Observation {
+        Observation {
+            key: payment(USDC, PaymentState::Confirmed).key,
+            block_number: 7,
+            block_hash: hash(7),
+            log_index: 4,
+        }
+    }
+
+    fn stored(payments: Vec<Payment>, observations: Vec<Observation>) -> StoredRange {
+        StoredRange {
+            headers: Vec::new(),
+            lowest_kept: Some(7),
+            payments,
+            observations,
+            movements: Vec::new(),
+        }
+    }
+
+    fn kinds(blocks: &[ProvenBlock], stored: &StoredRange) -> Vec<String> {
+        let token = Token {
+            chain: CHAIN,
+            address: USDC,
+            symbol: "USDC".to_owned(),
+            decimals: 6,
+            dust: Amount::from(100),
+        };
+        let money = AcceptedMoney {
+            treasury: TREASURY,
+            tokens: vec![token],
+        };
+        let mut differences = Vec::new();
+        payments(blocks, (CHAIN, &money), stored, &mut differences);
+        differences
+            .iter()
+            .map(|one| one.to_string().split(':').next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn payments_and_observations_are_held_against_the_chain() {
+        let paid = [block(7, vec![coins(USDC, 500)])];
+        let nothing = [block(7, Vec::new())];
+        let confirmed = || vec![payment(USDC, PaymentState::Confirmed)];
+        let orphaned = || vec![payment(USDC, PaymentState::Orphaned)];
+        let seen = || vec![observation()];
+        assert!(kinds(&paid, &stored(confirmed(), seen())).is_empty());
+        assert_eq!(kinds(&paid, &stored(vec![], vec![])), ["payment missing here"]);
+        assert_eq!(
+            kinds(&paid, &stored(orphaned(), vec![])),
+            ["payment missing here"]
+        );
+        assert_eq!(
+            kinds(&paid, &stored(confirmed(), vec![])),
+            ["observation missing here"]
+        );
+        assert_eq!(
+            kinds(&nothing, &stored(confirmed(), seen())),
+            ["payment not on the chain"]
+        );
+        assert!(kinds(&nothing, &stored(orphaned(), vec![])).is_empty());
+        assert_eq!(
+            kinds(&nothing, &stored(vec![], seen())),
+            ["observation not on the chain"]
+        );
+        let other_amount = [block(7, vec![coins(USDC, 501)])];
+        assert_eq!(
+            kinds(&other_amount, &stored(confirmed(), seen())),
+            ["payment differs"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_money_today_is_not_compared() {
+        let of_another = vec![payment(NFT, PaymentState::Confirmed)];
+        assert!(kinds(&[block(7, Vec::new())], &stored(of_another, vec![observation()])).is_empty());
+        assert!(kinds(&[block(7, vec![coins(USDC, 99)])], &stored(vec![], vec![])).is_empty());
+    }
+
+    #[test]
+    fn the_highest_header_that_agrees_anchors_the_range() {
+        let kept = |number, hash| KeptHeader {
+            block: BlockRef { number, hash },
+            parent_hash: B256::ZERO,
+            time_ms: 0,
+        };
+        let stored = StoredRange {
+            headers: vec![
+                kept(7, hash(7)),
+                kept(8, hash(8)),
+                kept(9, B256::ZERO),
+                kept(12, hash(12)),
+            ],
+            ..stored(vec![], vec![])
+        };
+        let blocks: Vec<ProvenBlock> = (6..=9).map(|number| block(number, vec![])).collect();
+        let mut differences = Vec::new();
+        assert_eq!(headers(&blocks, &stored, &mut differences), Some(8));
+        let expected = Difference::HeaderDiffers {
+            block: 9,
+            here: B256::ZERO,
+            there: hash(9),
+        };
+        assert_eq!(differences, [expected]);
+        assert_eq!(headers(&blocks[..1], &stored, &mut differences), None);
+    }
+
+    #[test]
+    fn kept_movements_are_compared_where_the_contract_is_read() {
+        let watch = Watch {
+            chain: CHAIN,
+            contract: NFT,
+            from_number: 0,
+            next_number: 5,
+            next_parent: None,
+            live_from: Some(8),
+            live_parent: None,
+        };
+        // Below what is kept, between its past and its live blocks, and live.
+        let blocks = [4, 7, 9].map(|number| block(number, vec![coins(NFT, 3)]));
+        let mut differences = Vec::new();
+        movements(&blocks, &[watch], &stored(vec![], vec![]), &mut differences);
+        let missing = |here| Difference::MovementsDiffer {
+            block: 9,
+            contract: NFT,
+            here,
+            there: 1,
+        };
+        assert_eq!(differences, [missing(0)]);
+        let kept = movements_of(&blocks[2], NFT);
+        let mut same = stored(vec![], vec![]);
+        same.movements = kept.clone();
+        differences.clear();
+        movements(&blocks, &[watch], &same, &mut differences);
+        assert_eq!(differences, []);
+        same.movements[0].quantity += U256::ONE;
+        movements(&blocks, &[watch], &same, &mut differences);
+        assert_eq!(differences, [missing(1)]);
+    }
+
+    #[test]
+    fn balances_are_folded_again_and_compared_both_ways() {
+        let folded = || {
+            let mut refolded = Refolded::default();
+            refolded.add(&block(7, vec![coins(NFT, 3), coins(USDC, 9)]), NFT);
+            refolded
+        };
+        let minus = U256::from(3).wrapping_neg();
+        let three = U256::from(3);
+        assert_eq!(
+            folded().differing([(TREASURY, three), (PAYER, minus)].into_iter()),
+            []
+        );
+        assert_eq!(
+            folded().differing([(NFT, three), (PAYER, minus)].into_iter()),
+            [(TREASURY, U256::ZERO, three), (NFT, three, U256::ZERO)]
+        );
+    }
+}

@@ -131,6 +131,21 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// The block that it is in; none of a balance, which is as of all of them.
+    pub(super) const fn block(&self) -> Option<u64> {
+        match self {
+            Self::PaymentMissing { place, .. }
+            | Self::PaymentExtra { place, .. }
+            | Self::PaymentDiffers { place, .. }
+            | Self::ObservationMissing { place }
+            | Self::ObservationExtra { place } => Some(place.block),
+            Self::HeaderDiffers { block, .. } | Self::MovementsDiffer { block, .. } => Some(*block),
+            Self::BalanceDiffers { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

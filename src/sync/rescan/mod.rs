@@ -113,6 +113,7 @@ pub async fn rescan(
     if reader.chain_id().await? != settings.id || reader.genesis_hash().await? != stored.row.genesis {
         return Err(RescanError::OtherChain);
     }
+    reader.find_level().await?;
     let mut scan = Scan::new(settings, engine, &stored, (request.from, to), tell);
     scan.read(&reader).await?;
     let corrections = scan.compare_balances();
@@ -230,6 +231,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             );
         }
         compare::movements(blocks, &self.stored.watches, &stored, &mut differences);
+        differences.sort_by_key(Difference::block);
         self.remember(blocks, &differences);
         let settled = self.stored.row.heights.settled.map(|settled| settled.number);
         for (contract, refolded) in &mut self.refolded {

@@ -9,18 +9,18 @@ use crate::harness::anvil::Anvil;
 
 /// One chain with anvil's token, and endpoints by name, HTTP and WebSocket URL.
 fn chain(id: u64, token: Address, decimals: u8, endpoints: &[(&str, &str, &str)]) -> String {
-    let mut text = format!(
+    let endpoint = |(name, http, ws): &(&str, &str, &str)| {
+        format!(
+            "[[chains.local.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
+             request_timeout = \"2s\"\n"
+        )
+    };
+    let chain = format!(
         "[chains.local]\nid = {id}\nblock_time = \"1s\"\nconfirmations = 1\ndevelopment = true\n\
          treasury = \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"\n\
          [[chains.local.tokens]]\naddress = \"{token}\"\nsymbol = \"USDC\"\ndecimals = {decimals}\n"
     );
-    for (name, http, ws) in endpoints {
-        text += &format!(
-            "[[chains.local.endpoints]]\nname = \"{name}\"\noperator = \"{name}\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
-             request_timeout = \"2s\"\n"
-        );
-    }
-    text
+    chain + &endpoints.iter().map(endpoint).collect::<String>()
 }
 
 async fn check(text: &str) -> Said {
@@ -104,16 +104,28 @@ async fn each_fault_names_its_field_and_never_its_url() {
     assert!(!said.success);
     let faults: Vec<&str> = said.err.lines().map(str::trim).collect();
     for (field, words) in [
-        ("chains.local.endpoints[1].http", "cannot connect"),
-        ("chains.local.endpoints[1].ws", "no subscription to new heads"),
-        ("chains.local.endpoints[2].http", "eth_chainId"),
-        ("chains.local.endpoints[2].ws", "no subscription to new heads"),
+        ("chains.local.endpoints[1].http (dead)", "cannot connect"),
         (
-            "chains.local.endpoints[3].http",
+            "chains.local.endpoints[1].ws (dead)",
+            "within its request_timeout: unreachable",
+        ),
+        ("chains.local.endpoints[2].http (page)", "eth_chainId"),
+        (
+            "chains.local.endpoints[2].ws (page)",
+            "no subscription to new heads",
+        ),
+        (
+            "chains.local.endpoints[3].http (other)",
             "serves chain 31338 instead of 31337",
         ),
-        ("chains.local.endpoints[3].ws", "serves another chain than 31337"),
-        ("chains.local.endpoints[4].ws", "no subscription to new heads"),
+        (
+            "chains.local.endpoints[3].ws (other)",
+            "serves another chain than 31337",
+        ),
+        (
+            "chains.local.endpoints[4].ws (half)",
+            "no subscription to new heads",
+        ),
         (
             "chains.local.tokens.USDC.decimals",
             "the contract has 6 decimals; the configuration says 18",
@@ -143,7 +155,7 @@ async fn endpoints_of_different_chains_with_one_id_are_told_apart() {
         ("other", &*other.http_url(), &*other.ws_url()),
     ];
     let said = check(&chain(31337, token, 6, &endpoints)).await;
-    let expected = "chains.local.endpoints[1]: has another genesis than endpoints[0]";
+    let expected = "chains.local.endpoints[1] (other): has another genesis than endpoints[0]";
     assert!(!said.success && said.err.contains(expected), "{}", said.err);
 }
 

@@ -8,7 +8,7 @@ use crate::harness::blocks::{Blocks, Tx, nft, tx};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::{balance, column, decide};
 use crate::harness::holders::{MEMBERS, NOBODY};
-use crate::harness::world::{CHAIN, World};
+use crate::harness::world::{CHAIN, HOUR_MS, World};
 
 on_both!(
     mints_transfers_and_burns_count_once_they_are_settled,
@@ -185,6 +185,8 @@ async fn old_headers_are_forgotten_whatever_the_size_of_the_steps(database: Data
     for _ in 1..=2_000 {
         world.build(&[]);
     }
+    // A day later, age keeps none of them.
+    world.wait(25 * HOUR_MS);
     // No step ends at a multiple of anything, and one is longer than what is kept.
     catch_up(&world, 1, 301, 301).await;
     catch_up(&world, 302, 1_001, 700).await;
@@ -208,6 +210,7 @@ async fn the_tip_is_kept_however_far_below_the_head_it_is(database: Database) {
     for _ in 1..=1_500 {
         world.build(&[]);
     }
+    world.wait(25 * HOUR_MS);
     for (from, to) in [(1, 5), (6, 405), (406, 410)] {
         world
             .advance(None, world.blocks.between(from, to).to_vec())
@@ -226,8 +229,10 @@ async fn the_tip_is_kept_however_far_below_the_head_it_is(database: Database) {
 async fn history_of_another_chain_is_refused_and_read_again(database: Database) {
     let mut world = World::open(database).await;
     world.mine(&[mint(1, ALICE)]).await;
-    // More than the window keeps.
-    world.mine_empty(400).await;
+    // More than is kept: a day passes, and at least 256 blocks.
+    world.mine_empty(60).await;
+    world.wait(25 * HOUR_MS);
+    world.mine_empty(340).await;
     world.watch(MEMBERS).await;
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine_empty(3).await;

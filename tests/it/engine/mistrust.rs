@@ -1,7 +1,7 @@
 //! What is not to be relied on: memory when somebody else wrote, a payment that came back, and what others are answered by.
 
 use alloy::primitives::Address;
-use tollgate::domain::Reading;
+use tollgate::domain::{Evidence, Reading};
 use tollgate::engine::{Advance, CreateGate, EngineError};
 
 use super::holdings::{ALICE, BOB};
@@ -33,6 +33,7 @@ async fn a_block_that_another_instance_wrote_is_not_built_over(database: Databas
         head,
         rollback_to: None,
         blocks: vec![block],
+        evidence: Evidence::default(),
     };
     // Steps of ours took effect and we do not know of them: the other engine stands for that. They settle a transfer.
     for transactions in [vec![tx(2, vec![nft(MEMBERS, ALICE, BOB, 1)])], vec![], vec![]] {

@@ -5,12 +5,16 @@
 
 mod deadlines;
 mod deliveries;
+mod finality;
+mod finality_at_random;
 mod folding;
+mod following;
 mod holdings;
 mod leadership;
 mod matching;
 mod mistrust;
 mod proofs;
+mod quarantine;
 mod requests;
 mod settling;
 mod subscriptions;

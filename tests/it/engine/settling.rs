@@ -1,6 +1,6 @@
 //! From a charge to a plan, and back again when the chain says otherwise.
 
-use tollgate::domain::Amount;
+use tollgate::domain::{Amount, Level};
 
 use crate::harness::blocks::tx;
 use crate::harness::databases::{Database, on_both};
@@ -15,6 +15,7 @@ on_both!(
     a_payment_that_moves_between_blocks_stays_one_payment,
     a_second_month_extends_the_first_and_its_reversal_takes_back_only_itself,
     every_observation_is_kept_and_marked,
+    what_operators_said_alike_counts_and_one_endpoints_word_never,
 );
 
 async fn a_charge_is_paid_at_the_height_that_the_policy_covers(database: Database) {
@@ -273,4 +274,33 @@ async fn every_observation_is_kept_and_marked(database: Database) {
     let orphaned = crate::harness::facts::column(&world.store, "select state from payment").await;
     assert_eq!(orphaned, ["orphaned"]);
     world.assert_reload_is_identity().await;
+}
+
+async fn what_operators_said_alike_counts_and_one_endpoints_word_never(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    let mut shown = world.build(&[tx(1, vec![payment(asked.due)])]);
+    shown.level = Level::None;
+    world.advance(None, vec![shown]).await.unwrap();
+    world.mine_empty(5).await;
+    assert_eq!(
+        (world.state(&asked).await, world.plan("acme")),
+        ("open".into(), "free".into())
+    );
+    let charge = world.charge(&asked).await;
+    assert_eq!(
+        (charge.seen, charge.confirmed.base_units.as_str()),
+        (charge.due, "0")
+    );
+    assert_eq!(world.action_count("payment.confirm").await, 0);
+
+    let asked = world.ask("beta").await;
+    let mut agreed = world.build(&[tx(2, vec![payment(asked.due)])]);
+    agreed.level = Level::Asked;
+    world.advance(None, vec![agreed]).await.unwrap();
+    world.mine_empty(5).await;
+    assert_eq!(
+        (world.state(&asked).await, world.plan("beta")),
+        ("paid".into(), "pro".into())
+    );
 }

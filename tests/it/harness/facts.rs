@@ -119,7 +119,7 @@ impl World {
         for table in TABLES {
             footprint.extend(rows(&self.store, &format!("select count(*) from {table}")).await);
         }
-        footprint.extend(rows(&self.store, "select chain, fence, beat from lease").await);
+        footprint.extend(rows(&self.store, "select role, fence, beat from lease").await);
         footprint.extend(rows(&self.store, "select read_number, settled_number from chain").await);
         footprint
     }
@@ -166,6 +166,7 @@ impl World {
                     head: 0,
                     ..answer.heights
                 },
+                ..answer
             }),
         }
     }

@@ -33,6 +33,7 @@ impl Received {
 struct Shared {
     received: Arc<watch::Sender<Vec<Received>>>,
     answers: Arc<Mutex<VecDeque<StatusCode>>>,
+    delay: Arc<Mutex<Duration>>,
 }
 
 /// A listener on a port of its own. Dropping it closes it.
@@ -50,6 +51,7 @@ impl FakeWebhook {
         let shared = Shared {
             received: Arc::new(watch::channel(Vec::new()).0),
             answers: Arc::default(),
+            delay: Arc::default(),
         };
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -67,6 +69,11 @@ impl FakeWebhook {
             .into_iter()
             .map(|status| StatusCode::from_u16(status).unwrap());
         self.shared.answers.lock().unwrap().extend(statuses);
+    }
+
+    /// Answers that much later from now on.
+    pub fn answer_after(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
     }
 
     /// Waits until `holds` of all that has been received, and returns it.
@@ -98,6 +105,8 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
         status,
     };
     shared.received.send_modify(|all| all.push(received));
+    let delay = *shared.delay.lock().unwrap();
+    tokio::time::sleep(delay).await;
     if status.is_redirection() {
         return (status, [(header::LOCATION, "/elsewhere")]).into_response();
     }

@@ -17,7 +17,8 @@ const WATCH: &str = r#"
 signal=$1 directory=$2; shift 2
 "$@" 2>&1 </dev/null &
 pid=$!
-cat >/dev/null
+exec >/dev/null
+cat
 kill -s "$signal" "$pid" 2>/dev/null
 wait "$pid"
 [ -z "$directory" ] || rm -rf "$directory"
@@ -77,6 +78,20 @@ impl Guard {
         let found = search(&written);
         drop(written);
         found.unwrap_or_else(|| panic!("not ready in {deadline:?}, or ended:\n{}", self.told()))
+    }
+
+    /// Waits until it has closed its output, as it does at its end.
+    pub fn wait_for_end(&self, deadline: Duration) {
+        let written = self.output.written.lock().unwrap();
+        let waiting = |written: &mut Written| !written.ended;
+        let (written, _) = self
+            .output
+            .more
+            .wait_timeout_while(written, deadline, waiting)
+            .unwrap();
+        let ended = written.ended;
+        drop(written);
+        assert!(ended, "not ended in {deadline:?}:\n{}", self.told());
     }
 
     /// The last lines it wrote.

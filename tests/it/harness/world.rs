@@ -8,7 +8,8 @@ use tollgate::billing::{Catalogue, Check};
 use tollgate::clock::Clock;
 use tollgate::config::{Chain, Payments, Wallets};
 use tollgate::domain::{
-    Amount, BlockRef, ChainId, ChargeId, Heights, Interval, Millis, ProvenBlock, TenantId, Token,
+    Amount, BlockRef, ChainId, ChargeId, Evidence, Finality, Heights, Interval, Millis, ProvenBlock,
+    TenantId, Token,
 };
 use tollgate::engine::{
     Advance, ChargeView, CreateCharge, Engine, EngineError, Idempotent, OpenChain, Origin, Settings,
@@ -49,6 +50,8 @@ pub struct World {
     pub clock: Clock,
     pub blocks: Blocks,
     pub fence: i64,
+    /// What is heard beside the blocks.
+    pub evidence: Evidence,
     /// Owns the file; last, so that it goes last.
     _database: Database,
 }
@@ -67,7 +70,8 @@ pub fn settings() -> Settings {
         id: CHAIN,
         block_time: Duration::from_secs(12),
         poll_interval: Duration::from_secs(12),
-        confirmations: CONFIRMATIONS,
+        finality: Finality::of_confirmations(CONFIRMATIONS),
+        max_tag_age: Duration::from_mins(30),
         start_block: Some(1),
         development: true,
         treasury: Some(TREASURY),
@@ -132,6 +136,7 @@ impl World {
             clock,
             blocks: Blocks::from(1),
             fence: 0,
+            evidence: Evidence::default(),
             _database: database,
         };
         world.fence = world.lead().await;
@@ -157,7 +162,7 @@ impl World {
 
     /// A second engine over the same database, as another process would have.
     pub async fn another_engine(&self) -> Engine {
-        let settings = self.engine.settings().clone();
+        let settings = Settings::clone(&self.engine.settings());
         let opened = Engine::open(self.store.clone(), settings, catalogue(), self.clock.clone());
         opened.await.unwrap()
     }
@@ -182,6 +187,7 @@ impl World {
                 head,
                 rollback_to,
                 blocks,
+                evidence: self.evidence,
             })
             .await
     }

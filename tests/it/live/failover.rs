@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tollgate::domain::Eligibility;
+use tollgate::domain::{Eligibility, Finality};
 use tollgate::metrics::ENDPOINT_REQUESTS_TOTAL;
 
 use super::proxied::{Proxied, endpoint};
@@ -41,7 +41,7 @@ async fn one_read_goes_to_the_next_operator_when_the_first_is_dead() {
             chain.endpoints[0].ws = None;
             chain.endpoints.push(direct);
             chain.poll_interval = Duration::from_mins(10);
-            chain.confirmations = 1;
+            chain.finality = Finality::of_confirmations(1);
         })
         .await;
         chain.world.wait_read().await;

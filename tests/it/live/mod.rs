@@ -3,9 +3,11 @@
 
 mod failover;
 mod faults;
+mod finality;
 mod holdings;
 mod lagging;
 mod payments;
 mod proxied;
 mod ranges;
+mod rescan;
 mod world;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, U256};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::billing::Catalogue;
@@ -11,7 +12,7 @@ use tollgate::chain::{Internet, Network};
 use tollgate::clock::Clock;
 use tollgate::config::{self, Chain, Endpoint};
 use tollgate::domain::{
-    Amount, ChainId, Eligibility, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
+    Amount, ChainId, Eligibility, Finality, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
 };
 use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
 use tollgate::health::{Database, Health};
@@ -33,10 +34,10 @@ pub struct World {
     pub treasury: Address,
     pub engine: Engine,
     pub health: Health,
-    settings: Chain,
+    pub settings: Chain,
     store: config::StoreSettings,
     tasks: Tasks,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Where the state is kept.
@@ -65,14 +66,15 @@ impl World {
         anvil.mine(10).await;
         let dir = tempfile::tempdir().unwrap();
         let url = match on {
-            On::Sqlite => format!("sqlite://{}", dir.path().join("state.sqlite").display()),
+            On::Sqlite => sqlite(&dir),
             On::Postgres => postgres::database(),
         };
         let store = config::StoreSettings {
             url: url.into(),
             max_connections: 4,
         };
-        let mut settings = chain(&anvil, usdc, treasury, confirmations);
+        let mut settings = chain(&anvil, usdc, treasury);
+        settings.finality = Finality::of_confirmations(confirmations);
         adjust(&mut settings);
         let (engine, health, tasks) = start(&store, &settings).await;
         Self {
@@ -86,7 +88,7 @@ impl World {
             settings,
             store,
             tasks,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -105,6 +107,45 @@ impl World {
 
     pub async fn start(&mut self) {
         (self.engine, self.health, self.tasks) = start(&self.store, &self.settings).await;
+    }
+
+    /// Starts anew with other settings of the chain.
+    pub async fn restart_with(&mut self, adjust: impl FnOnce(&mut Chain)) {
+        self.stop().await;
+        adjust(&mut self.settings);
+        self.start().await;
+    }
+
+    /// Starts anew on an empty database.
+    pub async fn restart_empty(&mut self) {
+        self.stop().await;
+        let dir = tempfile::tempdir().unwrap();
+        self.store.url = sqlite(&dir).into();
+        self.dir = dir;
+        self.start().await;
+    }
+
+    /// What is stored, past the engine.
+    pub async fn open_store(&self) -> Store {
+        Store::open(&self.store).await.unwrap()
+    }
+
+    /// A configuration of the program that is this world's.
+    pub fn configuration(&self) -> String {
+        let Chain {
+            finality, treasury, ..
+        } = &self.settings;
+        let confirmations = finality.tiers()[0].confirmations;
+        format!(
+            "chain_files = [\"anvil\"]\n[store]\nurl = \"{}\"\n\
+             [chains.anvil]\nconfirmations = {confirmations}\nstart_block = 0\ntreasury = \"{}\"\n\
+             [[chains.anvil.tokens]]\naddress = \"{}\"\nsymbol = \"USDC\"\ndecimals = 6\ndust = \"0.001\"\n\
+             [[chains.anvil.endpoints]]\nname = \"anvil\"\noperator = \"local\"\nhttp = \"{}\"\n",
+            self.store.url.expose_secret(),
+            treasury.unwrap(),
+            self.usdc,
+            self.anvil.http_url(),
+        )
     }
 
     pub async fn charge(&self, tenant: &str) -> ChargeView {
@@ -228,18 +269,33 @@ impl World {
         }
     }
 
-    /// Why it is not ready.
+    /// Why it is not ready: each check with its words.
     pub fn reasons(&self) -> Vec<String> {
         let now = self.engine.clock().now_ms();
         let database = Database::Answers {
             oldest_owed_at_ms: None,
         };
-        self.health
-            .readiness(now, database)
-            .reasons
-            .into_iter()
-            .map(|reason| reason.detail)
+        let reasons = self.health.readiness(now, database).reasons.into_iter();
+        reasons
+            .map(|reason| format!("{}: {}", reason.check, reason.detail))
             .collect()
+    }
+
+    /// Waits until readiness names a check, or no longer does.
+    pub async fn wait_reason(&self, check: &str, named: bool) {
+        let is_named = || self.reasons().iter().any(|reason| reason.starts_with(check));
+        let what = format!("{check} to be {named}");
+        self.wait_until(&what, || is_named() == named).await;
+    }
+
+    /// Another engine over the same store, as a command of an operator has.
+    pub async fn another_engine(&self) -> Engine {
+        let settings = self.engine.settings().as_ref().clone();
+        let store = Store::open(&self.store).await.unwrap();
+        let catalogue = Catalogue::shipped(&[]).unwrap();
+        Engine::open(store, settings, catalogue, Clock::system())
+            .await
+            .unwrap()
     }
 
     pub fn plan(&self, tenant: &str) -> String {
@@ -252,7 +308,11 @@ impl World {
     }
 }
 
-fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) -> Chain {
+fn sqlite(dir: &TempDir) -> String {
+    format!("sqlite://{}", dir.path().join("state.sqlite").display())
+}
+
+fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
     let token = Token {
         chain: CHAIN,
         address: usdc,
@@ -265,7 +325,8 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address, confirmations: u64) ->
         id: CHAIN,
         block_time: Duration::from_secs(1),
         poll_interval: Duration::from_millis(200),
-        confirmations,
+        finality: Finality::of_confirmations(1),
+        max_tag_age: Duration::from_mins(30),
         start_block: Some(0),
         development: true,
         treasury: Some(treasury),

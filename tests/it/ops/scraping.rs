@@ -23,7 +23,7 @@ const QUIET: [&str; 6] = [
 /// Asks for a charge and pays it.
 async fn pay_a_charge(service: &Service, anvil: &Anvil) {
     let charge = service
-        .post("/api/billing/crypto/stablecoin", &json!({"plan": "pro"}))
+        .post("acme", "/api/billing/crypto/stablecoin", &json!({"plan": "pro"}))
         .await;
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     let (token, to) = (word(&charge["token"]["address"]), word(&charge["treasury"]));
@@ -45,9 +45,9 @@ async fn ask_a_gate(service: &Service, anvil: &Anvil) {
     let rule = json!({"type": "erc721_balance", "chainId": 31337, "contract": contract, "atLeast": "1"});
     let action = json!({"type": "unlock_channel", "channelId": "general"});
     let gate = json!({"name": "Members", "action": action, "fromBlock": 0, "rule": rule});
-    service.post("/api/token-gates", &gate).await;
+    service.post("acme", "/api/token-gates", &gate).await;
     service
-        .post("/api/token-gates/verify", &json!({"userId": "alice"}))
+        .post("acme", "/api/token-gates/verify", &json!({"userId": "alice"}))
         .await;
 }
 
@@ -93,7 +93,7 @@ async fn prometheus_scrapes_the_service_and_understands_alerts_and_dashboard() {
     let token = anvil.deploy("TestUSDC").await;
     let treasury = anvil.accounts().await[9];
     let webhook = FakeWebhook::start().await;
-    let service = Service::start(&anvil, token, treasury, &webhook).await;
+    let service = Service::over(&anvil, token, treasury, &webhook).await;
     let prometheus = Prometheus::start(service.metrics_address());
 
     // What is counted before the first scrape is no increase.

@@ -37,7 +37,6 @@ pub struct Block {
     pub receipts: Vec<Value>,
 }
 
-
 /// What a block is made of.
 pub struct Draft {
     pub number: u64,
@@ -186,11 +185,7 @@ fn receipt(tx: &Tx, gas: u64) -> Receipt {
     };
     list.encode(&mut encoded);
     encoded.extend(payload);
-    Receipt {
-        bloom,
-        encoded,
-        gas,
-    }
+    Receipt { bloom, encoded, gas }
 }
 
 /// Sets bits of nothing until about `percent` of them are set.

@@ -124,12 +124,7 @@ struct Life {
     instances: Vec<Instance>,
 }
 
-async fn life(
-    shared: Shared,
-    disk: Arc<Disk>,
-    database: std::path::PathBuf,
-    vigil: Arc<Vigil>,
-) -> Ended {
+async fn life(shared: Shared, disk: Arc<Disk>, database: std::path::PathBuf, vigil: Arc<Vigil>) -> Ended {
     let Ok(store) = open(&database, &disk).await else {
         return Ended::Stopped;
     };

@@ -24,9 +24,9 @@ pub struct Miner {
 }
 
 impl Miner {
-    pub fn new(random: Random, fill: u64, bustle: u64) -> Self {
+    pub fn new(random: Random, final_depth: usize, fill: u64, bustle: u64) -> Self {
         Self {
-            tree: Tree::new(),
+            tree: Tree::new(final_depth),
             random,
             waiting: Vec::new(),
             next_id: 0,
@@ -47,13 +47,8 @@ impl Miner {
                 _ => self.bustle(timestamp_s),
             };
             let fill = self.fill;
-            self.tree.grow(
-                &mut branch,
-                (timestamp_s, i64::MIN),
-                txs,
-                fill,
-                &mut self.random,
-            );
+            self.tree
+                .grow(&mut branch, (timestamp_s, i64::MIN), txs, fill, &mut self.random);
         }
         self.tree.crown(i64::MIN, branch);
     }
@@ -136,7 +131,12 @@ impl Miner {
 
     fn cut(&mut self, depth: usize) -> (Vec<Arc<Block>>, Vec<Arc<Block>>) {
         let mut branch = self.tree.canonical().to_vec();
-        let gone = branch.split_off(branch.len().saturating_sub(depth).max(BEDROCK));
+        let gone = branch.split_off(
+            branch
+                .len()
+                .saturating_sub(depth)
+                .max(BEDROCK.max(self.tree.finalized + 1)),
+        );
         for tx in gone.iter().flat_map(|block| &block.txs) {
             if self.random.chance(85) {
                 self.waiting.push(tx.clone());

@@ -177,7 +177,12 @@ pub struct Line {
     deaf: bool,
 }
 
-async fn serve(shared: Shared, slot: usize, line: Arc<Mutex<Line>>, mut incoming: UnboundedReceiver<Message>) {
+async fn serve(
+    shared: Shared,
+    slot: usize,
+    line: Arc<Mutex<Line>>,
+    mut incoming: UnboundedReceiver<Message>,
+) {
     while let Some(message) = incoming.recv().await {
         let now_ms = lock(&shared).now_ms();
         if lock(&shared).spell(slot, Fault::HalfOpen, now_ms) {

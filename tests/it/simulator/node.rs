@@ -120,7 +120,9 @@ impl Node {
                 let block = self.known(tree, now_ms, &params[0]);
                 Reply::Result(block.map_or(Value::Null, |block| self.header(now_ms, &block)))
             }
-            "eth_getBlockReceipts" if self.plan.serves_block_receipts => self.receipts(tree, now_ms, &params[0]),
+            "eth_getBlockReceipts" if self.plan.serves_block_receipts => {
+                self.receipts(tree, now_ms, &params[0])
+            }
             "eth_getTransactionReceipt" => self.receipt(tree, now_ms, &params[0]),
             "eth_getLogs" => self.logs(tree, now_ms, &params[0]),
             "eth_getCode" => Reply::Result(json!("0x6001")),
@@ -136,7 +138,9 @@ impl Node {
         let number = match which.as_str().unwrap_or_default() {
             "latest" => head,
             "safe" => head.saturating_sub(self.plan.safe_depth),
-            "finalized" => head.saturating_sub(2 * self.plan.safe_depth),
+            "finalized" => head
+                .saturating_sub(2 * self.plan.safe_depth)
+                .min(u64::try_from(tree.finalized).unwrap()),
             text => parse(text),
         };
         let block = view.get(usize::try_from(number).unwrap());

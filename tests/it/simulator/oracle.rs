@@ -14,7 +14,7 @@ use tollgate::health::{Health, header_age_max};
 use super::block::Block;
 use super::net::{Shared, lock};
 use super::node::CHAIN;
-use super::rows::{self, StoredCharge, StoredChain, StoredPayment};
+use super::rows::{self, StoredChain, StoredCharge, StoredPayment};
 use super::tree::Branch;
 use super::truth::{self, Key, Paid};
 use super::tx::{COIN, HOLDERS, MEMBERS};
@@ -69,7 +69,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     let settled = chain.settled.map_or(0, |(number, _)| number);
     let start = usize::try_from(chain.start).unwrap().min(branch.len());
     let due = truth::payments(&branch[start..]);
-    world.judge_payments(&due, &payments, chain.settled.map(|(number, _)| number));
+    world.judge_payments(&due, &payments, &chain);
     world.judge_observations(&due, &observations);
     world.judge_events(&events);
     world.judge_audit(&audit);
@@ -95,7 +95,10 @@ impl World {
     fn judge_lease(&mut self, chain: &StoredChain) {
         let before = std::mem::replace(&mut self.memory.lease, chain.lease);
         if chain.lease < before {
-            self.breach(format!("the lease went back from {before:?} to {:?}", chain.lease));
+            self.breach(format!(
+                "the lease went back from {before:?} to {:?}",
+                chain.lease
+            ));
         }
     }
 
@@ -134,11 +137,15 @@ impl World {
         &mut self,
         due: &BTreeMap<Key, Paid>,
         stored: &BTreeMap<Key, StoredPayment>,
-        settled: Option<u64>,
+        chain: &StoredChain,
     ) {
         for (key, paid) in due {
-            let is_settled = settled.is_some_and(|settled| paid.number <= settled);
-            let state = if is_settled { "confirmed" } else { "confirming" };
+            let is_up_to = |top: Option<(u64, B256)>| top.is_some_and(|(top, _)| paid.number <= top);
+            let state = match (is_up_to(chain.settled), is_up_to(chain.finalized)) {
+                (true, true) => "final",
+                (true, false) => "confirmed",
+                (false, _) => "confirming",
+            };
             let is_right = stored.get(key).is_some_and(|stored| {
                 let place = (stored.amount, stored.block, stored.number, stored.index);
                 stored.state == state && place == (paid.amount, paid.block, paid.number, paid.index)
@@ -152,7 +159,9 @@ impl World {
         }
         for (key, stored) in stored {
             if stored.state != "orphaned" && !due.contains_key(key) {
-                self.breach(format!("payment {key:?} is in force, and on no chain: {stored:?}"));
+                self.breach(format!(
+                    "payment {key:?} is in force, and on no chain: {stored:?}"
+                ));
             }
         }
     }
@@ -331,7 +340,10 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
     if read != Some(tip.hash) {
         let read = heights.read.map(|read| read.number);
         let problem = health.chain(ChainId(CHAIN)).and_then(|known| known.problem);
-        return Some(format!("{read:?} is read, the head is {}: {problem:?}", tip.number));
+        return Some(format!(
+            "{read:?} is read, the head is {}: {problem:?}",
+            tip.number
+        ));
     }
     let settled = heights.settled.map_or(0, |settled| settled.number);
     if settled + world.plan.confirmations != tip.number + 1 {
@@ -341,7 +353,7 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
         return Some(format!("it is not ready: {:?}", health.chain(ChainId(CHAIN))));
     }
     let watches = engine.watches(ChainId(CHAIN));
-    if watches.len() < 2 || !watches.iter().all(|watch| watch.is_complete()) {
+    if watches.len() < 2 || !watches.iter().all(tollgate::store::Watch::is_complete) {
         return Some(format!("the past is not complete: {watches:?}"));
     }
     let is_late = world.calm_blocks > world.plan.confirmations + 2;

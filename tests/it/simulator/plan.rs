@@ -8,6 +8,10 @@ pub const DAWN_MS: i64 = 1_760_000_000_000;
 
 /// One endpoint.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a trait that an endpoint has or lacks"
+)]
 pub struct EndpointPlan {
     pub operator: u64,
     pub has_socket: bool,
@@ -88,11 +92,22 @@ impl Plan {
         let development = random.chance(12);
         let confirmations = random.pick(&[1, 2, 3, 5, 8]);
         let troubled = |random: &mut Random, percent| random.chance(percent);
-        let count = if development { 1 } else { random.pick(&[1, 1, 2, 2, 3, 4]) };
+        let count = if development {
+            1
+        } else {
+            random.pick(&[1, 1, 2, 2, 3, 4])
+        };
         let storm = (DAWN_MS, storm_until_ms);
         let is_network_bad = troubled(random, 70);
         let endpoints = (0..count)
-            .map(|slot| endpoint(random, (slot, count, block_ms), is_network_bad && !development, storm))
+            .map(|slot| {
+                endpoint(
+                    random,
+                    (slot, count, block_ms),
+                    is_network_bad && !development,
+                    storm,
+                )
+            })
             .collect();
         let crashes = if troubled(random, 35) {
             (0..random.between(1, 3)).map(|_| crash(random)).collect()
@@ -112,7 +127,11 @@ impl Plan {
             reorgs: if has_reorgs { random.between(3, 30) } else { 0 },
             max_depth: confirmations + random.between(0, 3),
             endpoints,
-            disk: if troubled(random, 30) { disk(random) } else { DiskPlan::default() },
+            disk: if troubled(random, 30) {
+                disk(random)
+            } else {
+                DiskPlan::default()
+            },
             crashes,
             rivals: u64::from(!development && troubled(random, 10)),
             restarts: u64::from(troubled(random, 20)),

@@ -15,7 +15,7 @@ use tollgate::billing::Catalogue;
 use tollgate::chain::Network;
 use tollgate::clock::Clock;
 use tollgate::config::{self, StoreSettings};
-use tollgate::domain::{Amount, ChainId, Level, Token};
+use tollgate::domain::{Amount, ChainId, Finality, Level, Token};
 use tollgate::engine::{Engine, EngineError, Settings};
 use tollgate::health::Health;
 use tollgate::store::{Faults, Store, StoreError};
@@ -83,7 +83,8 @@ pub fn settings(plan: &Plan) -> config::Chain {
         id: ChainId(CHAIN),
         block_time,
         poll_interval: block_time,
-        confirmations: plan.confirmations,
+        finality: Finality::of_confirmations(plan.confirmations),
+        max_tag_age: Duration::from_mins(30),
         start_block: Some(plan.start_block),
         development: plan.development,
         treasury: Some(TREASURY),
@@ -118,7 +119,7 @@ fn engine_settings(plan: &Plan) -> Settings {
         chains: vec![settings(plan)],
         payments: config::Payments {
             enabled: true,
-            charge_ttl: Duration::from_secs(120),
+            charge_ttl: Duration::from_mins(2),
             charge_grace: Duration::from_hours(24),
             tolerance_basis_points: 0,
             tolerance_units: "0".to_owned(),

@@ -58,6 +58,7 @@ pub struct StoredChain {
     pub start: u64,
     pub read: Option<(u64, B256)>,
     pub settled: Option<(u64, B256)>,
+    pub finalized: Option<(u64, B256)>,
     pub lease: (i64, i64),
 }
 
@@ -84,13 +85,14 @@ fn position(row: &AnyRow, at: &str, of: &str) -> Option<(u64, B256)> {
 }
 
 pub async fn chain(conn: &mut AnyConnection) -> Option<StoredChain> {
-    let query = "select c.*, l.fence, l.beat from chain c join lease l on l.chain = c.chain";
+    let query = "select c.*, l.fence, l.beat from chain c join lease l on l.role = 'chain:' || c.chain";
     let rows = all(conn, query).await;
     let row = rows.first()?;
     Some(StoredChain {
         start: number(row, "start_number"),
         read: position(row, "read_number", "read_hash"),
         settled: position(row, "settled_number", "settled_hash"),
+        finalized: position(row, "finalized_number", "finalized_hash"),
         lease: (row.get("fence"), row.get("beat")),
     })
 }

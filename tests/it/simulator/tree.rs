@@ -18,14 +18,19 @@ pub struct Tree {
     blocks: BTreeMap<B256, Arc<Block>>,
     /// The canonical branch from each time on, in milliseconds of the world; the first is as old as the world.
     reigns: Vec<(i64, Branch)>,
+    /// The number of the newest block that consensus never takes back, and how many stand on it at the least.
+    pub finalized: usize,
+    final_depth: usize,
     salt: u64,
 }
 
 impl Tree {
-    pub fn new() -> Self {
+    pub fn new(final_depth: usize) -> Self {
         Self {
             blocks: BTreeMap::new(),
             reigns: Vec::new(),
+            finalized: 0,
+            final_depth,
             salt: 0,
         }
     }
@@ -114,6 +119,8 @@ impl Tree {
 
     /// From now on this branch is the chain.
     pub fn crown(&mut self, at_ms: i64, branch: Vec<Arc<Block>>) {
+        let final_now = branch.len().saturating_sub(1 + self.final_depth);
+        self.finalized = self.finalized.max(final_now);
         self.reigns.push((at_ms, Arc::new(branch)));
     }
 }

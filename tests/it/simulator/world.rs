@@ -71,7 +71,9 @@ pub struct World {
 
 impl World {
     pub fn new(plan: Plan, is_kept: bool) -> Self {
-        let mut miner = Miner::new(plan.random(1), plan.fill, plan.bustle);
+        // Most reorganisations end above what is final by themselves.
+        let final_depth = usize::try_from(plan.max_depth).unwrap() + 2;
+        let mut miner = Miner::new(plan.random(1), final_depth, plan.fill, plan.bustle);
         let prelude = usize::try_from(plan.prelude).unwrap();
         miner.prelude(prelude, plan.block_ms, DAWN_MS);
         let nodes = (2..).zip(&plan.endpoints);

@@ -1,15 +1,17 @@
-//! Heights, leases, headers, and what is forgotten.
+//! Heights, headers, and what is forgotten.
 
-use tollgate::domain::Heights;
-use tollgate::store::{self, BalanceRow, Movement};
+use tollgate::domain::{Heights, Held, Settled};
+use tollgate::store::{self, BalanceRow, Movement, Role};
 
-use super::samples::{CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, hash, header, open, payment};
+use super::samples::{
+    CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, hash, header, instance, open, payment,
+};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::column;
 
 on_both!(
     a_chain_is_stored_with_and_without_heights,
-    a_lease_has_one_holder,
+    what_holds_a_chain_is_stored,
     headers_are_kept_in_order_and_forgotten_from_both_ends,
     a_header_of_the_same_height_is_refused,
     a_wiped_chain_leaves_others_alone,
@@ -31,6 +33,16 @@ async fn a_chain_is_stored_with_and_without_heights(database: Database) {
         read: Some(block(12, 12)),
         settled: Some(block(10, 10)),
         settled_time_ms: 120_000,
+        upper: [
+            None,
+            Some(Settled {
+                block: block(9, 9),
+                time_ms: 108_000,
+            }),
+            None,
+        ],
+        finalized: Some(block(8, 8)),
+        absent_ms: 96_000,
     };
     tx.set_heights(CHAIN, &heights).await.unwrap();
     tx.commit().await.unwrap();
@@ -48,45 +60,36 @@ async fn a_chain_is_stored_with_and_without_heights(database: Database) {
     assert!(again.is_retryable(), "another registered it first: {again}");
 }
 
-async fn a_lease_has_one_holder(database: Database) {
+async fn what_holds_a_chain_is_stored(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
-    assert!(
-        tx.claim_lease(CHAIN, 1).await.unwrap().is_none(),
-        "nobody holds it"
-    );
-    let first = tx.take_lease(CHAIN).await.unwrap();
-    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_some());
-    tx.commit().await.unwrap();
-
-    let mut tx = begin(&store).await;
-    let second = tx.take_lease(CHAIN).await.unwrap();
-    assert!(second > first);
-    assert!(tx.claim_lease(CHAIN, first).await.unwrap().is_none());
-    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(1));
+    tx.insert_chain(CHAIN, hash(1), 7).await.unwrap();
+    let row = store::chain_row(tx.conn(), CHAIN).await.unwrap().unwrap();
     assert_eq!(
-        tx.count_beat(CHAIN).await.unwrap(),
-        Some(2),
-        "whoever counts, it is one count"
+        (row.policy.as_str(), row.stalled, row.quarantined),
+        ("", None, None)
     );
-    assert_eq!(tx.claim_lease(CHAIN, second).await.unwrap(), Some(3));
-    assert_eq!(store::beat(tx.conn(), CHAIN).await.unwrap(), Some(3));
-    assert_eq!(store::beat(tx.conn(), OTHER).await.unwrap(), None);
-    assert_eq!(tx.count_beat(OTHER).await.unwrap(), None, "nobody leads it");
-    let of_another_chain = tx.take_lease(OTHER).await.unwrap();
-    assert!(
-        tx.claim_lease(OTHER, of_another_chain + 1)
+    let held = |reason: &str| {
+        Some(Held {
+            since: 5,
+            reason: reason.to_owned(),
+        })
+    };
+    for (stalled, quarantined) in [
+        (held("the tag went backwards"), None),
+        (held("both"), held("below \"final\"")),
+        (None, None),
+    ] {
+        tx.set_held(CHAIN, stalled.as_ref(), quarantined.as_ref())
             .await
-            .unwrap()
-            .is_none()
-    );
-    tx.commit().await.unwrap();
-    let beats = column(&store, "select beat from lease order by chain").await;
-    assert_eq!(
-        beats,
-        ["0", "3"],
-        "each claim is a beat, and a new holder begins anew"
-    );
+            .unwrap();
+        let row = store::chain_row(tx.conn(), CHAIN).await.unwrap().unwrap();
+        assert_eq!((row.stalled, row.quarantined), (stalled, quarantined));
+    }
+    tx.set_policy(CHAIN, "low,high").await.unwrap();
+    tx.set_start(CHAIN, 9).await.unwrap();
+    let row = store::chain_row(tx.conn(), CHAIN).await.unwrap().unwrap();
+    assert_eq!((row.policy.as_str(), row.start_number), ("low,high", 9));
 }
 
 async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Database) {
@@ -118,13 +121,29 @@ async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Databa
     };
     let movements: Vec<_> = (1..=5).map(movement).collect();
     tx.insert_movements(CHAIN, &movements).await.unwrap();
+    let some = store::headers_at(tx.conn(), CHAIN, &[2, 9, 5]).await.unwrap();
+    let mut some: Vec<_> = some.iter().map(|kept| kept.block.number).collect();
+    some.sort_unstable();
+    assert_eq!(some, [2, 5]);
+    assert!(store::headers_at(tx.conn(), CHAIN, &[]).await.unwrap().is_empty());
+    for (time, newest) in [
+        (35_999, Some(2)),
+        (36_000, Some(3)),
+        (99_999, Some(5)),
+        (11_999, None),
+    ] {
+        let found = store::header_by_time(tx.conn(), CHAIN, time).await.unwrap();
+        assert_eq!(found.map(|kept| kept.block.number), newest, "{time}");
+    }
     tx.delete_headers_above(CHAIN, 4).await.unwrap();
-    tx.prune_below(CHAIN, 2).await.unwrap();
+    tx.prune_below(CHAIN, 3, 2).await.unwrap();
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let kept = store::headers(&mut conn, CHAIN).await.unwrap();
     let numbers: Vec<_> = kept.iter().map(|kept| kept.block.number).collect();
-    assert_eq!(numbers, [2, 3, 4]);
+    assert_eq!(numbers, [3, 4]);
+    let lowest = store::lowest_header(&mut conn, CHAIN).await.unwrap();
+    assert_eq!(lowest.map(|kept| kept.block), Some(block(3, 3)));
     let moved = store::movements_between(&mut conn, CHAIN, 0, 9).await.unwrap();
     assert_eq!(moved.len(), 4, "only those below go with the old headers");
     assert_eq!(store::headers(&mut conn, OTHER).await.unwrap().len(), 1);
@@ -150,7 +169,9 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
     let mut tx = begin(&store).await;
     for chain in [CHAIN, OTHER] {
         tx.insert_chain(chain, hash(1), 0).await.unwrap();
-        tx.take_lease(chain).await.unwrap();
+        tx.take_lease(&Role::Chain(chain), &instance("one"))
+            .await
+            .unwrap();
         tx.insert_header(chain, &header(3)).await.unwrap();
         tx.insert_watch(chain, TOKEN, 5).await.unwrap();
         let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
@@ -186,8 +207,8 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         let chains = column(&store, &format!("select chain from {table}")).await;
         assert_eq!(chains, ["1"], "{table}");
     }
-    let leases = column(&store, "select chain from lease order by chain").await;
-    assert_eq!(leases, ["1", "137"], "its leader still leads it");
+    let leases = column(&store, "select role from lease order by role").await;
+    assert_eq!(leases, ["chain:1", "chain:137"], "its leader still leads it");
     let mut conn = store.read().await.unwrap();
     let watch = store::watches(&mut conn, CHAIN).await.unwrap()[0];
     assert_eq!(

@@ -274,7 +274,7 @@ async fn charges_are_due_only_as_far_as_their_chain_is_settled(database: Databas
         let mut tx = begin(&store).await;
         let heights = Heights {
             settled: Some(block(1, 1)),
-            settled_time_ms: settled,
+            absent_ms: settled,
             ..Heights::default()
         };
         tx.set_heights(CHAIN, &heights).await.unwrap();

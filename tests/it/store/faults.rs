@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use sqlx::Executor as _;
-use tollgate::store::{self, Faults, Moment};
+use tollgate::store::{self, Backend, Faults, Moment};
 
 use super::samples::{CHAIN, OTHER, begin, hash, open};
 use crate::harness::databases::{Database, on_both};
@@ -14,6 +14,7 @@ on_both!(
     a_fault_comes_at_its_moment,
     a_connection_whose_transaction_was_ended_for_it_is_left,
     a_store_is_in_use_while_somebody_has_a_connection,
+    only_a_file_of_its_own_is_not_shared,
 );
 
 /// Fails at one moment.
@@ -26,7 +27,13 @@ struct FailsAt {
 impl Faults for FailsAt {
     fn at(&self, moment: Moment) -> BoxFuture<'_, Result<(), sqlx::Error>> {
         let fails = moment == self.moment;
-        Box::pin(async move { if fails { Err(sqlx::Error::WorkerCrashed) } else { Ok(()) } })
+        Box::pin(async move {
+            if fails {
+                Err(sqlx::Error::WorkerCrashed)
+            } else {
+                Ok(())
+            }
+        })
     }
 
     fn statement(&self) {
@@ -86,4 +93,14 @@ async fn a_store_is_in_use_while_somebody_has_a_connection(database: Database) {
     tokio::time::timeout(std::time::Duration::from_secs(20), given_back)
         .await
         .unwrap();
+}
+
+async fn only_a_file_of_its_own_is_not_shared(database: Database) {
+    let (store, database) = open(database).await;
+    assert_eq!(store.is_shared(), store.backend() == Backend::Postgres);
+    let faults = FailsAt {
+        moment: Moment::Commit,
+        statements: AtomicU64::new(0),
+    };
+    assert!(database.open_with(Arc::new(faults)).await.is_shared());
 }

@@ -230,8 +230,13 @@ async fn the_record_keeps_what_it_is_given(database: Database) {
         ..empty.clone()
     };
     let mut tx = begin(&store).await;
+    assert_eq!(store::newest_audit(tx.conn()).await.unwrap(), 0);
     for (audit, at) in [(&empty, 1), (&full, 2), (&full, 2)] {
         tx.insert_audit(audit, at).await.unwrap();
+    }
+    let newest = store::newest_audit(tx.conn()).await.unwrap();
+    for (floor, entries) in [(0, 3), (newest - 1, 1), (newest, 0)] {
+        assert_eq!(store::audits_above(tx.conn(), floor).await.unwrap(), entries);
     }
     tx.commit().await.unwrap();
     let found = rows(

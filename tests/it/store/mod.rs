@@ -6,6 +6,7 @@ mod chains;
 mod charges;
 mod faults;
 mod holdings;
+mod leases;
 mod mailboxes;
 mod payments;
 mod samples;

@@ -1,7 +1,7 @@
 //! Payments, their observations, and the views for people.
 
 use tollgate::domain::{Amount, Level, MatchRule, Payment, PaymentState};
-use tollgate::store::{self, BalanceRow, StoreError};
+use tollgate::store::{self, BalanceRow, Observation, StoreError};
 
 use super::samples::{
     CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, full_charge, open, payment, payment_of,
@@ -84,14 +84,24 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         [1, 2, 3, 5],
         "in the order of the chain, orphaned too"
     );
-    let confirming = store::confirming_up_to(&mut conn, CHAIN, 8).await.unwrap();
+    let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 8)
+        .await
+        .unwrap();
     assert_eq!(seeds(confirming), [3, 5]);
-    let confirming = store::confirming_up_to(&mut conn, CHAIN, 9).await.unwrap();
+    let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 9)
+        .await
+        .unwrap();
     assert_eq!(seeds(confirming), [3, 5, 6]);
+    let confirmed = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirmed, 9)
+        .await
+        .unwrap();
+    assert_eq!(seeds(confirmed), [2]);
     let above = store::payments_above(&mut conn, CHAIN, 2).await.unwrap();
     assert_eq!(seeds(above), [2, 3, 5, 6], "in force");
     let above = store::payments_above(&mut conn, CHAIN, 5).await.unwrap();
     assert_eq!(seeds(above), [6]);
+    let between = store::payments_between(&mut conn, CHAIN, 3, 5).await.unwrap();
+    assert_eq!(seeds(between), [1, 2, 3, 5], "orphaned too");
 }
 
 async fn observations_are_marked_and_never_deleted(database: Database) {
@@ -101,7 +111,20 @@ async fn observations_are_marked_and_never_deleted(database: Database) {
         tx.put_observation(&payment(1, number)).await.unwrap();
     }
     let query = "select block_number, canonical from observation order by block_number";
+    let seen = store::observations_between(tx.conn(), CHAIN, 4, 4).await.unwrap();
+    let expected = Observation {
+        key: payment(1, 4).key,
+        block_number: 4,
+        block_hash: payment(1, 4).block.hash,
+        log_index: payment(1, 4).log_index,
+    };
+    assert_eq!(seen, [expected]);
     tx.orphan_observations_above(CHAIN, 3).await.unwrap();
+    let canonical = store::observations_between(tx.conn(), CHAIN, 0, 9).await.unwrap();
+    assert_eq!(
+        canonical.iter().map(|one| one.block_number).collect::<Vec<_>>(),
+        [3]
+    );
     tx.orphan_observations_above(OTHER, 0).await.unwrap();
     // Its block is canonical again.
     tx.put_observation(&payment(1, 5)).await.unwrap();
@@ -197,7 +220,9 @@ async fn what_does_not_fit_its_column_is_named(database: Database) {
         let found = store::payments_above(tx.conn(), CHAIN, 0).await;
         let found = match found {
             // A negative height is below every other.
-            Ok(none) if none.is_empty() => store::confirming_up_to(tx.conn(), CHAIN, 9).await,
+            Ok(none) if none.is_empty() => {
+                store::payments_up_to(tx.conn(), CHAIN, PaymentState::Confirming, 9).await
+            }
             found => found,
         };
         assert!(

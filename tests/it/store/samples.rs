@@ -5,7 +5,7 @@ use tollgate::domain::{
     Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Header, Interval, Level,
     MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, TenantId, Totals, UserId,
 };
-use tollgate::store::{Store, WriteTx};
+use tollgate::store::{Instance, Store, WriteTx};
 
 use crate::harness::databases::Database;
 
@@ -23,6 +23,13 @@ pub async fn open(database: Database) -> (Store, Database) {
 
 pub async fn begin(store: &Store) -> WriteTx {
     store.begin_write().await.unwrap()
+}
+
+pub fn instance(name: &str) -> Instance {
+    Instance {
+        id: format!("ins_{name}"),
+        label: format!("{name}:1"),
+    }
 }
 
 pub fn tenant(name: &str) -> TenantId {
@@ -111,6 +118,7 @@ pub fn full_charge(id: &str) -> Charge {
         totals: Totals {
             seen: MOST,
             confirmed: MOST,
+            finalized: MOST,
         },
         cancelled_at: Some(-1),
         paid_at: Some(i64::MAX),

@@ -13,6 +13,7 @@ use crate::harness::facts::column;
 on_both!(
     a_dropped_transaction_leaves_no_trace,
     readers_see_what_is_committed_and_nothing_else,
+    a_reading_transaction_sees_one_state,
     many_transactions_that_read_and_then_write_all_succeed,
     what_is_stored_is_there_after_it_was_opened_again,
     a_closed_store_answers_with_an_error,
@@ -49,6 +50,19 @@ async fn readers_see_what_is_committed_and_nothing_else(database: Database) {
     assert!(store::chain_row(tx.conn(), CHAIN).await.unwrap().is_some());
     tx.commit().await.unwrap();
     assert!(store::chain_row(&mut conn, CHAIN).await.unwrap().is_some());
+}
+
+async fn a_reading_transaction_sees_one_state(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut reading = store.begin_read().await.unwrap();
+    assert_eq!(store::chain_row(&mut reading, CHAIN).await.unwrap(), None);
+    let mut tx = begin(&store).await;
+    tx.insert_chain(CHAIN, hash(1), 0).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store::chain_row(&mut reading, CHAIN).await.unwrap(), None);
+    drop(reading);
+    let mut reading = store.begin_read().await.unwrap();
+    assert!(store::chain_row(&mut reading, CHAIN).await.unwrap().is_some());
 }
 
 /// Reads a tenant's sequence, and stores one more. The whole of it is run again when it lost a race, as the engine does.

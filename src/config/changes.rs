@@ -1,0 +1,160 @@
+//! What differs between two configurations: by name only, as it is logged, and secrets are compared without being shown.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::checked::{Config, Endpoint, StoreSettings, Stripe, WebhookEndpoint};
+use crate::domain::ChainId;
+
+/// How one of several has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is there under the same key, and different.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Chains, by their id.
+    pub chains: Vec<(ChainId, Change)>,
+    /// Receivers of events, by their name.
+    pub webhooks: Vec<(String, Change)>,
+    /// Sections that a running process can take over.
+    pub sections: Vec<&'static str>,
+    /// Keys and sections that only a start reads.
+    pub at_restart: Vec<&'static str>,
+}
+
+impl Changes {
+    /// From one configuration to another.
+    #[must_use]
+    pub fn between(before: &Config, after: &Config) -> Self {
+        let mut changes = Self {
+            chains: differences(&before.chains, &after.chains, |chain| chain.id),
+            webhooks: differences(&before.webhooks, &after.webhooks, |webhook| webhook.name.clone()),
+            ..Self::default()
+        };
+        let at_restart = [
+            ("server.listen", before.server.listen != after.server.listen),
+            (
+                "server.metrics_listen",
+                before.server.metrics_listen != after.server.metrics_listen,
+            ),
+            ("store", before.store != after.store),
+            ("log", before.log != after.log),
+            ("catalogue", before.catalogue != after.catalogue),
+        ];
+        let limits = |config: &Config| {
+            let server = &config.server;
+            (
+                server.max_body_bytes,
+                server.request_timeout,
+                server.requests_per_second,
+            )
+        };
+        let sections = [
+            ("server", limits(before) != limits(after)),
+            ("payments", before.payments != after.payments),
+            ("wallets", before.wallets != after.wallets),
+            ("stripe", before.stripe != after.stripe),
+        ];
+        let differing = |pairs: &[(&'static str, bool)]| -> Vec<&'static str> {
+            pairs
+                .iter()
+                .filter(|(_, differs)| *differs)
+                .map(|(name, _)| *name)
+                .collect()
+        };
+        changes.at_restart = differing(&at_restart);
+        changes.sections = differing(&sections);
+        changes
+    }
+}
+
+fn differences<T: PartialEq, K: PartialEq>(
+    before: &[T],
+    after: &[T],
+    key: impl Fn(&T) -> K,
+) -> Vec<(K, Change)> {
+    let find = |among: &[T], wanted: &K| among.iter().position(|one| key(one) == *wanted);
+    let removed = before
+        .iter()
+        .map(&key)
+        .filter(|known| find(after, known).is_none());
+    let mut found: Vec<(K, Change)> = removed.map(|known| (known, Change::Removed)).collect();
+    for one in after {
+        match find(before, &key(one)).and_then(|at| before.get(at)) {
+            None => found.push((key(one), Change::Added)),
+            Some(known) if known != one => found.push((key(one), Change::Changed)),
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+fn exposed(secret: Option<&SecretString>) -> Option<&str> {
+    secret.map(SecretString::expose_secret)
+}
+
+fn all_exposed(secrets: &[SecretString]) -> Vec<&str> {
+    secrets.iter().map(SecretString::expose_secret).collect()
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            operator,
+            ws,
+            http,
+            requests_per_second,
+            max_in_flight,
+            request_timeout,
+        } = other;
+        self.name == *name
+            && self.operator == *operator
+            && exposed(self.ws.as_ref()) == exposed(ws.as_ref())
+            && exposed(self.http.as_ref()) == exposed(http.as_ref())
+            && self.requests_per_second == *requests_per_second
+            && self.max_in_flight == *max_in_flight
+            && self.request_timeout == *request_timeout
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl PartialEq for WebhookEndpoint {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            url,
+            secrets,
+            allow_private_network,
+        } = other;
+        self.name == *name
+            && self.url.expose_secret() == url.expose_secret()
+            && all_exposed(&self.secrets) == all_exposed(secrets)
+            && self.allow_private_network == *allow_private_network
+    }
+}
+
+impl PartialEq for StoreSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { url, max_connections } = other;
+        self.url.expose_secret() == url.expose_secret() && self.max_connections == *max_connections
+    }
+}
+
+impl PartialEq for Stripe {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            webhook_secrets,
+            tolerance,
+        } = other;
+        all_exposed(&self.webhook_secrets) == all_exposed(webhook_secrets) && self.tolerance == *tolerance
+    }
+}

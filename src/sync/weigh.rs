@@ -1,0 +1,231 @@
+//! What was heard beside the blocks takes effect: tiers that may move up do, what stalls is said, and a chain that contradicts
+//! what is final is set aside until a person has looked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::confirm::{self, Opinion};
+use super::lookout::Heard;
+use super::task::{ChainTask, Halt, SyncError};
+use crate::domain::{BlockRef, Evidence};
+use crate::engine::{MarkStalled, Quarantine};
+use crate::health::Concern;
+use crate::metrics;
+
+/// How often it is looked whether a person has resolved a quarantine.
+const RESOLVED_POLL: Duration = Duration::from_secs(1);
+
+impl ChainTask {
+    /// What blocks are measured against now.
+    pub(super) fn evidence(&self) -> Evidence {
+        confirm::evidence(&self.tags, &self.council, self.clocked())
+    }
+
+    fn clocked(&self) -> (&super::window::Window, i64, Duration) {
+        let now = self.engine.clock().now_ms();
+        (&self.window, now, self.settings.max_tag_age)
+    }
+
+    /// Takes in one look around.
+    pub(super) async fn weigh(&mut self, heard: Heard) -> Result<(), SyncError> {
+        if let Some(safe) = heard.safe {
+            self.tags.safe.hear(safe);
+        }
+        if let Some(finalized) = heard.finalized {
+            self.tags.finalized.hear(finalized);
+        }
+        let mut outcome = Ok(());
+        for head in &heard.heads {
+            let lags = self.window.contains(head.block());
+            if !lags {
+                self.saw(head);
+                outcome = outcome.and(self.follow_head(head).await);
+            }
+        }
+        self.hear_operators(&heard.opinions);
+        outcome?;
+        self.mark_stalled().await?;
+        self.settle().await?;
+        self.show_finality();
+        Ok(())
+    }
+
+    /// An endpoint announced a block: where it is one of ours, its operator vouches for it.
+    pub(super) async fn hear_vouch(&mut self, endpoint: &Arc<str>, block: BlockRef) -> Result<(), SyncError> {
+        if !self.council.is_asked() || !self.window.contains(block) {
+            return Ok(());
+        }
+        let mut endpoints = self.settings.endpoints.iter();
+        let Some(known) = endpoints.find(|known| known.name == **endpoint) else {
+            return Ok(());
+        };
+        let opinion = Opinion {
+            operator: known.operator.as_str().into(),
+            endpoint: Arc::clone(endpoint),
+            blocks: vec![block],
+        };
+        self.hear_operators(&[opinion]);
+        self.settle().await
+    }
+
+    fn hear_operators(&mut self, opinions: &[Opinion]) {
+        for endpoint in self.council.hear(&self.window, opinions) {
+            tracing::error!(chain = %self.settings.name, %endpoint, "an endpoint contradicts what was read");
+            let chain = self.settings.name.clone();
+            ::metrics::counter!(metrics::ENDPOINT_DISAGREEMENTS_TOTAL, "chain" => chain, "endpoint" => endpoint.to_string())
+                .increment(1);
+        }
+    }
+
+    /// Lets tiers move up that wait for no block.
+    async fn settle(&mut self) -> Result<(), SyncError> {
+        let evidence = self.evidence();
+        if confirm::would_settle(&self.settings.finality, &self.heights, &evidence) {
+            self.advance(None, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_stalled(&mut self) -> Result<(), SyncError> {
+        let reason = confirm::stalled(&self.settings.finality, &self.tags, self.clocked());
+        if reason.is_some() != self.stalled.is_some() {
+            if let Some(reason) = &reason {
+                tracing::error!(chain = %self.settings.name, %reason, "finality stalls");
+            } else {
+                tracing::info!(chain = %self.settings.name, "finality moves again");
+            }
+            let (chain, fence) = (self.settings.id, self.fence);
+            let mark = MarkStalled {
+                chain,
+                fence,
+                reason: reason.clone(),
+            };
+            self.engine.execute(mark).await?;
+        }
+        self.stalled = reason;
+        Ok(())
+    }
+
+    /// Says what keeps blocks from counting.
+    pub(super) fn show_finality(&self) {
+        let concern = |check, detail| Concern {
+            check,
+            detail,
+            is_note: false,
+        };
+        let stalled = self.stalled.clone();
+        let mut concerns: Vec<Concern> = stalled
+            .map(|reason| concern("chain_finality_stalled", reason))
+            .into_iter()
+            .collect();
+        concerns.extend(
+            self.council
+                .discord()
+                .map(|words| concern("chain_agreement", words)),
+        );
+        if !self.council.is_asked() {
+            concerns.push(Concern {
+                check: "chain_agreement",
+                detail: "one operator is believed: nobody else is asked whether its blocks are the chain's"
+                    .to_owned(),
+                is_note: true,
+            });
+        }
+        self.health.set_concerns(self.settings.id, concerns);
+        let highest = self.settings.finality.tiers().len().saturating_sub(1);
+        let lag_ms = self.heights.settled_at(highest).map(|settled| {
+            let now = self.engine.clock().now_ms();
+            u64::try_from(now.saturating_sub(settled.time_ms)).unwrap_or_default()
+        });
+        self.show(
+            metrics::CHAIN_FINALITY_LAG_SECONDS,
+            lag_ms.map(|lag_ms| lag_ms / 1000),
+        );
+        self.show(
+            metrics::CHAIN_FINALIZED,
+            self.heights.finalized.map(|block| block.number),
+        );
+        if let crate::domain::Agreement::UpTo(agreed) = self.council.agreement(&self.window) {
+            self.show(metrics::CHAIN_AGREED, Some(agreed.number));
+        }
+        self.show(metrics::CHAIN_QUARANTINED, Some(0));
+    }
+
+    /// Whether enough operators have this block at its height, where more than one is asked.
+    pub(super) async fn is_backed(&self, block: BlockRef) -> Result<bool, SyncError> {
+        if !self.council.is_asked() {
+            return Ok(true);
+        }
+        let said = self.reader.headers_at(block.number).await;
+        let same = said
+            .iter()
+            .filter_map(|said| said.header.as_ref().ok())
+            .filter(|header| header.hash == block.hash);
+        Ok(same.count() >= self.council.agree())
+    }
+
+    /// Sets the chain aside: nothing counts on it until a person says who is right.
+    pub(super) async fn quarantine(&mut self, halt: &Halt) -> Result<(), SyncError> {
+        let reason = match halt {
+            Halt::Quarantined(reason) => reason.clone(),
+            halt => {
+                let reason = format!("{halt}; so say {}", self.accusers().await);
+                let (chain, fence) = (self.settings.id, self.fence);
+                let quarantine = Quarantine {
+                    chain,
+                    fence,
+                    reason: reason.clone(),
+                };
+                self.engine.execute(quarantine).await?;
+                reason
+            }
+        };
+        tracing::error!(chain = %self.settings.name, %reason, "the chain is quarantined until it is resolved");
+        let concern = Concern {
+            check: "chain_quarantined",
+            detail: format!(
+                "{reason}. Find out who is right, then: tollgate chain resolve --chain {} --keep, or --accept-from <block>",
+                self.settings.name
+            ),
+            is_note: false,
+        };
+        self.health.set_concerns(self.settings.id, vec![concern]);
+        self.show(metrics::CHAIN_QUARANTINED, Some(1));
+        self.report(Some("quarantined"));
+        Ok(())
+    }
+
+    /// The endpoints whose chain is not the one that was read.
+    async fn accusers(&self) -> String {
+        let probe = self.heights.finalized.or(self.window.tip());
+        let Some(probe) = probe else {
+            return "its endpoints".to_owned();
+        };
+        let said = self.reader.headers_at(probe.number).await;
+        let others = said.iter().filter(|said| match &said.header {
+            Ok(header) => header.hash != probe.hash,
+            Err(_) => false,
+        });
+        let names: Vec<&str> = others.map(|said| &*said.endpoint).collect();
+        if names.is_empty() {
+            "its endpoints".to_owned()
+        } else {
+            names.join(", ")
+        }
+    }
+
+    /// Waits until the quarantine is resolved, whichever process does it.
+    pub(super) async fn wait_until_resolved(&self) {
+        loop {
+            tokio::time::sleep(RESOLVED_POLL).await;
+            match self.engine.quarantine(self.settings.id).await {
+                Ok(None) => break,
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    tracing::warn!(chain = %self.settings.name, %error, "the quarantine cannot be looked up");
+                }
+            }
+        }
+        tracing::info!(chain = %self.settings.name, "the quarantine was resolved; the chain is looked at again");
+    }
+}

@@ -1,0 +1,7 @@
+//! The built binary as operators run it: several of it on one database, killed, stopped, and told to read its configuration
+//! again.
+
+mod alone;
+mod leading;
+mod place;
+mod reloading;
