@@ -18,6 +18,7 @@ use tollgate::config::{self, StoreSettings};
 use tollgate::domain::{Amount, ChainId, Finality, Level, Token};
 use tollgate::engine::{Engine, EngineError, Settings};
 use tollgate::health::Health;
+use tollgate::jobs;
 use tollgate::store::{Faults, Store, StoreError};
 use tollgate::sync::ChainTask;
 use tollgate::task::Tasks;
@@ -134,7 +135,7 @@ fn engine_settings(plan: &Plan) -> Settings {
     }
 }
 
-/// An instance: one engine, and the task of its chain.
+/// An instance: one engine, and the task of its chain; with others, what keeps its memory up with theirs.
 pub struct Instance {
     pub engine: Engine,
     pub health: Health,
@@ -192,6 +193,12 @@ impl Instance {
                 outcome
             }
         });
+        if plan.rivals > 0 {
+            let for_refresh = engine.clone();
+            tasks.supervise("refresh", move |stop| {
+                jobs::run_refresh(for_refresh.clone(), stop)
+            });
+        }
         Ok(Self {
             engine,
             health,
