@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::Problem;
-use crate::domain::{ChainId, ChargeId, GateId};
+use crate::domain::{ChainId, ChargeId, GateId, PaymentKey};
 
 /// A JSON body; nothing at all stands for `{}`.
 #[derive(Debug)]
@@ -136,6 +136,10 @@ impl Named for GateId {
     const NAME: &'static str = "gate";
 }
 
+impl Named for PaymentKey {
+    const NAME: &'static str = "payment";
+}
+
 impl Named for ChainId {
     const NAME: &'static str = "chain";
 }
@@ -152,5 +156,21 @@ impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = text.map_err(|_| unknown())?;
         text.parse().map(Self).map_err(|_| unknown())
+    }
+}
+
+/// The parameters of a query.
+#[derive(Debug)]
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|_| {
+            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
+            Problem::malformed("MALFORMED_QUERY", detail)
+        })
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod claims;
 mod coverage;
 mod documents;
 mod extract;
@@ -15,6 +16,8 @@ mod gate_shapes;
 mod gates;
 mod guard;
 mod limit;
+mod paging;
+mod payments;
 mod plans;
 mod probes;
 mod problem;
@@ -113,7 +116,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
     let billing = group()
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
-        .routes(routes!(charges::cancel));
+        .routes(routes!(charges::cancel))
+        .routes(routes!(claims::claim));
     let charge = group().routes(routes!(charges::show));
     let gates = group()
         .routes(routes!(gates::create))
@@ -126,7 +130,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         .routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show));
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund));
     [
         (Guard::Open, probes),
         (Guard::Public, public),

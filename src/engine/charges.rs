@@ -346,7 +346,8 @@ impl Command for ExpireCharges {
     }
 }
 
-async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
+/// Folds one charge anew.
+pub(super) async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
     let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
     let absent_ms = row.map_or(0, |row| row.heights.absent_ms);
     let touched = BTreeSet::from([charge.terms.id.clone()]);

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::EngineError;
 use super::charges::CLOCK_SKEW_MS;
 pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
+use super::{EngineError, claims};
 use crate::domain::{Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId};
 use crate::ledger::{self, Candidates, ChargeClock, Match, Standing};
 use crate::metrics;
@@ -20,7 +20,13 @@ pub(super) async fn allocate(
     payment: &Payment,
 ) -> Result<Option<(ChargeId, MatchRule)>, EngineError> {
     let candidates = candidates(work.tx.conn(), payment).await?;
-    match ledger::decide(&candidates) {
+    let outcome = ledger::decide(&candidates);
+    if let Match::Unmatched = outcome
+        && let [claimed] = claims::named(work.tx.conn(), payment).await?.as_slice()
+    {
+        return Ok(Some((claimed.clone(), MatchRule::Claim)));
+    }
+    match outcome {
         Match::Charge(charge, rule) => Ok(Some((charge, rule))),
         Match::Unmatched => Ok(None),
         Match::Ambiguous => {

@@ -10,7 +10,7 @@ use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeTerms, Millis, Product, TenantId, Totals, UserId,
 };
 
-fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
+pub(super) fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
     Ok(Charge {
         terms: ChargeTerms {
             id: row.parsed("id", "a charge id")?,

@@ -19,6 +19,7 @@ mod outbox;
 mod payment;
 mod reference;
 mod review;
+mod search;
 mod source;
 mod value;
 
@@ -55,6 +56,10 @@ pub use payment::{
 };
 pub use reference::reference;
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
+pub use search::{
+    FoundPayment, PaymentFilter, PaymentPlace, charges_made_between, charges_of_tenant, found_payment,
+    search_payments,
+};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -8,7 +8,7 @@ use super::value::{Columns, int, json_text};
 use super::{StoreError, WriteTx};
 use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentState};
 
-fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
+pub(super) fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
     let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
     Ok(Payment {
         key: PaymentKey {

@@ -6,6 +6,7 @@ mod checks;
 mod documents;
 mod gates;
 mod health;
+mod payments;
 mod wallets;
 mod webhooks;
 

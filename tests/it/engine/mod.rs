@@ -16,5 +16,6 @@ mod mistrust;
 mod proofs;
 mod quarantine;
 mod requests;
+mod reviews;
 mod settling;
 mod subscriptions;

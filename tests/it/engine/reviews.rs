@@ -1,0 +1,530 @@
+//! What people decide of payments that no rule gave to a charge.
+
+use alloy::primitives::{Address, B256};
+use tollgate::domain::{Amount, PaymentKey, UserId};
+use tollgate::engine::{
+    AssignPayment, ClaimPayment, ClaimView, EngineError, IgnorePayment, RecordRefund, ReviewView,
+    UnmatchedView,
+};
+use tollgate::store::PaymentFilter;
+
+use crate::harness::blocks::{coins, tx};
+use crate::harness::databases::{Database, on_both};
+use crate::harness::facts::column;
+use crate::harness::wallets::Wallet;
+use crate::harness::world::{
+    Asked, BLOCK_MS, CHAIN, HOUR_MS, PAYER, TREASURY, USDC, World, origin, payment, payment_from, tenant,
+};
+
+on_both!(
+    an_unmatched_payment_is_suggested_assigned_and_pays,
+    what_is_matched_elsewhere_or_unknown_is_not_assigned,
+    an_ignored_payment_leaves_the_queue_and_can_still_be_assigned,
+    an_assignment_outlives_a_reorganisation,
+    a_refund_is_recorded_once_and_holds_the_payment,
+    reasons_rank_who_above_how_much,
+    payments_are_searched_a_page_at_a_time,
+    a_claim_from_a_proven_wallet_pays_its_charge,
+    a_claim_made_in_advance_waits_for_its_payment,
+    a_strangers_payment_is_answered_like_an_unknown_one,
+    one_hash_pays_for_one_charge,
+    claims_are_bounded_for_each_tenant,
+);
+
+const DOLLAR: u64 = 1_000_000;
+
+fn dollars(amount: u64) -> Amount {
+    Amount::from(amount * DOLLAR)
+}
+
+fn key(seed: u64) -> PaymentKey {
+    PaymentKey {
+        chain: CHAIN,
+        tx_hash: tx(seed, Vec::new()).hash,
+        ordinal: 0,
+    }
+}
+
+fn user(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+fn code(outcome: Result<impl std::fmt::Debug, EngineError>) -> String {
+    match outcome {
+        Err(EngineError::Invalid { field, .. }) => field.to_owned(),
+        Err(error) => error.kind().to_owned(),
+        Ok(done) => panic!("{done:?}"),
+    }
+}
+
+impl World {
+    async fn queue(&self) -> Vec<UnmatchedView> {
+        let filter = PaymentFilter {
+            unmatched: true,
+            ..PaymentFilter::default()
+        };
+        let page = self.engine.search_payments(&filter, None, 50).await.unwrap();
+        let mut queue = Vec::new();
+        for found in &page.payments {
+            queue.push(self.engine.unmatched(found).await.unwrap());
+        }
+        queue
+    }
+
+    async fn assign(&self, payment: PaymentKey, to: &Asked) -> Result<ReviewView, EngineError> {
+        let command = AssignPayment {
+            origin: origin(),
+            payment,
+            charge: to.id.clone(),
+            reason: "they wrote to us".to_owned(),
+        };
+        self.engine.execute(command).await
+    }
+
+    async fn ignore(&self, payment: PaymentKey, reason: &str) -> Result<ReviewView, EngineError> {
+        let command = IgnorePayment {
+            origin: origin(),
+            payment,
+            reason: reason.to_owned(),
+        };
+        self.engine.execute(command).await
+    }
+
+    async fn claim(
+        &self,
+        (of, by): (&str, &str),
+        tx_hash: B256,
+        charge: Option<&Asked>,
+    ) -> Result<ClaimView, EngineError> {
+        let command = ClaimPayment {
+            origin: origin(),
+            tenant: tenant(of),
+            user: user(by),
+            tx_hash,
+            charge: charge.map(|asked| asked.id.clone()),
+        };
+        self.engine.execute(command).await
+    }
+}
+
+fn refund(payment: PaymentKey, seed: u8, amount: Option<Amount>) -> RecordRefund {
+    RecordRefund {
+        origin: origin(),
+        payment,
+        tx_hash: B256::repeat_byte(seed),
+        amount,
+        reason: "paid by mistake".to_owned(),
+    }
+}
+
+async fn an_unmatched_payment_is_suggested_assigned_and_pays(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    // Within the tolerance, and from a wallet that nobody has proven.
+    let short = asked.due.saturating_sub(Amount::from(50_000));
+    world.pay(1, short).await;
+    world.mine_empty(3).await;
+    assert_eq!(world.state(&asked).await, "open");
+    let queue = world.queue().await;
+    assert_eq!(queue.len(), 1);
+    let best = &queue[0].suggestions[0];
+    assert_eq!(
+        (best.charge_id.as_str(), best.assignable),
+        (asked.id.as_str(), true)
+    );
+    let reasons: Vec<_> = best.reasons.iter().map(|reason| reason.reason).collect();
+    assert_eq!(reasons, ["within_tolerance", "open"]);
+    assert_eq!(
+        best.score,
+        best.reasons.iter().map(|reason| reason.points).sum::<u32>()
+    );
+
+    let assigned = world.assign(key(1), &asked).await.unwrap();
+    assert_eq!(assigned.payment.charge_id.as_deref(), Some(asked.id.as_str()));
+    assert_eq!(assigned.tenant_id.as_deref(), Some("acme"));
+    assert_eq!(world.state(&asked).await, "paid");
+    assert_eq!(world.plan("acme"), "pro");
+    assert_eq!(world.queue().await.len(), 0);
+    let resource = format!("payment:eip155:{CHAIN}:{}:0", key(1).tx_hash);
+    assert_eq!(
+        world.events(&resource).await,
+        ["payment.unmatched", "payment.assigned"]
+    );
+    let evidence = column(&world.store, "select evidence from payment").await;
+    assert!(
+        evidence[0].contains("key:test") && evidence[0].contains("they wrote to us"),
+        "{evidence:?}"
+    );
+    assert_eq!(
+        code(world.assign(key(1), &asked).await),
+        "PAYMENT_MATCHED",
+        "and not twice"
+    );
+    world.assert_reload_is_identity().await;
+}
+
+async fn what_is_matched_elsewhere_or_unknown_is_not_assigned(database: Database) {
+    let mut world = World::settled(database).await;
+    let (paid, other) = (world.ask("acme").await, world.ask("beta").await);
+    world.pay(1, paid.due).await;
+    world.pay(2, dollars(3)).await;
+    let before = world.footprint().await;
+    assert_eq!(code(world.assign(key(1), &other).await), "PAYMENT_MATCHED");
+    assert_eq!(code(world.ignore(key(1), "no").await), "PAYMENT_MATCHED");
+    assert_eq!(
+        code(world.engine.execute(refund(key(1), 9, None)).await),
+        "PAYMENT_MATCHED"
+    );
+    assert_eq!(code(world.assign(key(9), &other).await), "not_found");
+    let nobodys = Asked {
+        id: "chg_none".parse().unwrap(),
+        due: other.due,
+    };
+    assert_eq!(code(world.assign(key(2), &nobodys).await), "chargeId");
+    let long = "x".repeat(501);
+    for reason in ["", "  ", "two\nlines", long.as_str()] {
+        assert_eq!(code(world.ignore(key(2), reason).await), "reason", "{reason:?}");
+    }
+    let gone = world.blocks.tip().unwrap().number;
+    assert_eq!(world.footprint().await, before, "nothing was written");
+    world.reorg(gone - 1, &[&[]]).await;
+    assert_eq!(code(world.assign(key(2), &other).await), "PAYMENT_ORPHANED");
+}
+
+async fn an_ignored_payment_leaves_the_queue_and_can_still_be_assigned(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    world.pay(1, dollars(150)).await;
+    world.mine_empty(3).await;
+    let ignored = world.ignore(key(1), "a test of ours").await.unwrap();
+    assert_eq!(ignored.disposition.map(|said| said.as_str()), Some("ignored"));
+    assert_eq!(world.queue().await.len(), 0);
+    let before = world.footprint().await;
+    world.ignore(key(1), "a test of ours").await.unwrap();
+    assert_eq!(world.footprint().await, before, "once is enough");
+    let assigned = world.assign(key(1), &asked).await.unwrap();
+    assert_eq!(assigned.disposition, None);
+    assert_eq!(world.state(&asked).await, "paid");
+    let resource = format!("payment:eip155:{CHAIN}:{}:0", key(1).tx_hash);
+    assert_eq!(
+        world.events(&resource).await,
+        ["payment.unmatched", "payment.ignored", "payment.assigned"]
+    );
+}
+
+async fn an_assignment_outlives_a_reorganisation(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    let paid = asked.due.saturating_sub(Amount::from(1_000));
+    let below = world.blocks.tip().unwrap().number;
+    world.pay(1, paid).await;
+    world.assign(key(1), &asked).await.unwrap();
+    assert_eq!(world.state(&asked).await, "confirming");
+    let again = tx(1, vec![payment(paid)]).after_foreign_logs(7);
+    world.reorg(below, &[&[], &[again]]).await;
+    world.mine_empty(3).await;
+    assert_eq!(world.state(&asked).await, "paid");
+    assert_eq!(
+        column(&world.store, "select rule from payment").await,
+        ["operator"]
+    );
+}
+
+async fn a_refund_is_recorded_once_and_holds_the_payment(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    world.pay(1, dollars(150)).await;
+    for (wrong, field) in [
+        (refund(key(1), 9, Some(Amount::ZERO)), "baseUnits"),
+        (refund(key(1), 9, Some(dollars(151))), "baseUnits"),
+        (
+            RecordRefund {
+                tx_hash: key(1).tx_hash,
+                ..refund(key(1), 9, None)
+            },
+            "txHash",
+        ),
+        (refund(key(7), 9, None), "not_found"),
+    ] {
+        assert_eq!(code(world.engine.execute(wrong).await), field);
+    }
+    let recorded = world.engine.execute(refund(key(1), 9, None)).await.unwrap();
+    assert_eq!(recorded.state.as_str(), "pending");
+    assert_eq!(recorded.base_units, dollars(150).to_string());
+    let before = world.footprint().await;
+    let again = world.engine.execute(refund(key(1), 9, None)).await.unwrap();
+    assert_eq!(again, recorded);
+    assert_eq!(
+        code(world.engine.execute(refund(key(1), 8, None)).await),
+        "PAYMENT_REFUNDED"
+    );
+    assert_eq!(code(world.assign(key(1), &asked).await), "PAYMENT_REFUNDED");
+    assert_eq!(code(world.ignore(key(1), "no").await), "PAYMENT_REFUNDED");
+    assert_eq!(world.footprint().await, before);
+    assert_eq!(world.queue().await.len(), 0);
+}
+
+async fn reasons_rank_who_above_how_much(database: Database) {
+    let mut world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    world.link("acme", "jo", &wallet).await;
+    world.link("beta", "al", &wallet).await;
+    let (of_acme, of_gamma) = (world.ask("acme").await, world.ask("gamma").await);
+    world.wait(HOUR_MS / 60);
+    let late = world.ask("beta").await;
+    let paid = of_gamma.due.saturating_sub(Amount::from(1_000));
+    world
+        .mine(&[tx(1, vec![payment_from(wallet.address(), paid)])])
+        .await;
+    world.claim(("acme", "jo"), key(1).tx_hash, None).await.ok();
+    let queue = world.queue().await;
+    if let Some(unmatched) = queue.first() {
+        let charges: Vec<_> = unmatched
+            .suggestions
+            .iter()
+            .map(|one| one.charge_id.clone())
+            .collect();
+        assert!(charges.contains(&of_gamma.id.to_string()), "{unmatched:#?}");
+        assert!(charges.contains(&late.id.to_string()), "{unmatched:#?}");
+        let scores: Vec<_> = unmatched.suggestions.iter().map(|one| one.score).collect();
+        assert!(scores.is_sorted_by(|one, other| one >= other), "{scores:?}");
+        assert_ne!(charges[0], of_gamma.id.to_string(), "whose it is comes first");
+    } else {
+        assert_eq!(world.state(&of_acme).await, "confirming", "the claim gave it");
+    }
+}
+
+async fn payments_are_searched_a_page_at_a_time(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    let other = Address::repeat_byte(0x77);
+    world
+        .mine(&[
+            tx(1, vec![payment(dollars(1)), payment(dollars(2))]),
+            tx(2, vec![coins(USDC, other, TREASURY, dollars(3).0)]),
+        ])
+        .await;
+    world.pay(3, asked.due).await;
+    let all = PaymentFilter::default();
+    let whole = world.engine.search_payments(&all, None, 500).await.unwrap();
+    let whole: Vec<_> = whole.payments.iter().map(|found| found.payment.key).collect();
+    assert_eq!(whole.len(), 4);
+    assert_eq!(whole[0], key(3), "newest first");
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = world
+            .engine
+            .search_payments(&all, after.as_ref(), 1)
+            .await
+            .unwrap();
+        paged.extend(page.payments.iter().map(|found| found.payment.key));
+        if page.next.is_none() {
+            break;
+        }
+        after = page.next;
+    }
+    assert_eq!(paged, whole);
+    let count = async |filter: PaymentFilter| {
+        let page = world.engine.search_payments(&filter, None, 500).await.unwrap();
+        page.payments.len()
+    };
+    let any = PaymentFilter::default;
+    for (filter, found) in [
+        (
+            PaymentFilter {
+                chain: Some(CHAIN),
+                ..any()
+            },
+            4,
+        ),
+        (
+            PaymentFilter {
+                tx_hash: Some(key(1).tx_hash),
+                ..any()
+            },
+            2,
+        ),
+        (
+            PaymentFilter {
+                address: Some(PAYER),
+                ..any()
+            },
+            3,
+        ),
+        (
+            PaymentFilter {
+                address: Some(other),
+                ..any()
+            },
+            1,
+        ),
+        (
+            PaymentFilter {
+                address: Some(TREASURY),
+                ..any()
+            },
+            4,
+        ),
+        (
+            PaymentFilter {
+                address: Some(USDC),
+                ..any()
+            },
+            0,
+        ),
+        (
+            PaymentFilter {
+                tenant: Some(tenant("acme")),
+                ..any()
+            },
+            1,
+        ),
+        (
+            PaymentFilter {
+                tenant: Some(tenant("beta")),
+                ..any()
+            },
+            0,
+        ),
+        (
+            PaymentFilter {
+                charge: Some(asked.id.clone()),
+                ..any()
+            },
+            1,
+        ),
+        (
+            PaymentFilter {
+                unmatched: true,
+                ..any()
+            },
+            3,
+        ),
+        (
+            PaymentFilter {
+                unmatched: true,
+                address: Some(other),
+                ..any()
+            },
+            1,
+        ),
+    ] {
+        assert_eq!(count(filter.clone()).await, found, "{filter:?}");
+    }
+}
+
+async fn a_claim_from_a_proven_wallet_pays_its_charge(database: Database) {
+    let mut world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    let asked = world.ask("acme").await;
+    // Another amount than the one asked, from a wallet that is proven only afterwards.
+    world
+        .mine(&[tx(1, vec![payment_from(wallet.address(), dollars(150))])])
+        .await;
+    world.mine_empty(3).await;
+    let unproven = world.claim(("acme", "jo"), key(1).tx_hash, Some(&asked)).await;
+    assert_eq!(unproven.unwrap().state, "waiting");
+    let queue = world.queue().await;
+    assert_eq!(queue[0].claims.len(), 1);
+    assert!(!queue[0].claims[0].proven);
+    assert_eq!(queue[0].suggestions[0].reasons[0].reason, "claimed");
+    world.link("acme", "jo", &wallet).await;
+    let applied = world
+        .claim(("acme", "jo"), key(1).tx_hash, Some(&asked))
+        .await
+        .unwrap();
+    assert_eq!(applied.state, "applied");
+    assert_eq!(applied.payment_ids, [key(1).to_string()]);
+    assert_eq!(world.state(&asked).await, "paid");
+    assert_eq!(column(&world.store, "select rule from payment").await, ["claim"]);
+    let again = world.claim(("acme", "jo"), key(1).tx_hash, Some(&asked)).await;
+    assert_eq!(again.unwrap(), applied);
+    world.assert_reload_is_identity().await;
+}
+
+async fn a_claim_made_in_advance_waits_for_its_payment(database: Database) {
+    let mut world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    world.link("acme", "jo", &wallet).await;
+    // Two tenants have proven it, so that the wallet alone names nobody.
+    world.link("beta", "al", &wallet).await;
+    let asked = world.ask("acme").await;
+    world.ask("beta").await;
+    let claimed = world.claim(("acme", "jo"), key(1).tx_hash, Some(&asked)).await;
+    assert_eq!(claimed.unwrap().state, "waiting");
+    world
+        .mine(&[tx(1, vec![payment_from(wallet.address(), dollars(150))])])
+        .await;
+    assert_eq!(world.state(&asked).await, "confirming");
+    assert_eq!(column(&world.store, "select rule from payment").await, ["claim"]);
+    let after = world.claim(("acme", "jo"), key(1).tx_hash, None).await.unwrap();
+    assert_eq!(after.state, "applied");
+    world.wait(BLOCK_MS);
+}
+
+async fn a_strangers_payment_is_answered_like_an_unknown_one(database: Database) {
+    let mut world = World::settled(database).await;
+    let (own, strangers) = (world.ask("acme").await, world.ask("beta").await);
+    world.link("acme", "jo", &Wallet::of(1)).await;
+    world.pay(1, strangers.due).await;
+    world.pay(2, dollars(2)).await;
+    let mut answers = Vec::new();
+    for seed in [1, 2, 3] {
+        let answer = world
+            .claim(("acme", "jo"), key(seed).tx_hash, Some(&own))
+            .await
+            .unwrap();
+        assert_eq!(answer.tx_hash, key(seed).tx_hash.to_string());
+        answers.push(ClaimView {
+            tx_hash: String::new(),
+            ..answer
+        });
+    }
+    assert_eq!(answers[0].state, "waiting");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let foreign = world
+        .claim(("acme", "jo"), key(1).tx_hash, Some(&strangers))
+        .await;
+    assert_eq!(code(foreign), "not_found", "nor another's charge");
+    assert_eq!(world.state(&own).await, "open");
+    assert_eq!(world.state(&strangers).await, "confirming");
+}
+
+async fn one_hash_pays_for_one_charge(database: Database) {
+    let mut world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    world.link("acme", "jo", &wallet).await;
+    let first = world.ask("acme").await;
+    world
+        .mine(&[tx(1, vec![payment_from(wallet.address(), first.due)])])
+        .await;
+    world.mine_empty(3).await;
+    assert_eq!(world.state(&first).await, "paid");
+    let second = world.ask("acme").await;
+    let before = world.footprint().await;
+    let replayed = world.claim(("acme", "jo"), key(1).tx_hash, Some(&second)).await;
+    assert_eq!(code(replayed), "TRANSACTION_CLAIMED");
+    assert_eq!(world.footprint().await, before);
+    world
+        .claim(("acme", "jo"), key(5).tx_hash, Some(&second))
+        .await
+        .unwrap();
+    let third = world.claim(("acme", "jo"), key(5).tx_hash, Some(&first)).await;
+    assert_eq!(code(third), "TRANSACTION_CLAIMED");
+}
+
+async fn claims_are_bounded_for_each_tenant(database: Database) {
+    let world = World::settled(database).await;
+    for seed in 0..100 {
+        world
+            .claim(("acme", "jo"), key(seed).tx_hash, None)
+            .await
+            .unwrap();
+    }
+    let more = world.claim(("acme", "al"), key(500).tx_hash, None).await;
+    assert_eq!(code(more), "TOO_MANY_CLAIMS");
+    world.claim(("acme", "jo"), key(7).tx_hash, None).await.unwrap();
+    world.claim(("beta", "jo"), key(7).tx_hash, None).await.unwrap();
+    world.wait(31 * 24 * HOUR_MS);
+    world.claim(("acme", "jo"), key(500).tx_hash, None).await.unwrap();
+}
