@@ -132,15 +132,7 @@ impl ChainTask {
             });
         }
         self.health.set_concerns(self.settings.id, concerns);
-        let highest = self.settings.finality.tiers().len().saturating_sub(1);
-        let lag_ms = self.heights.settled_at(highest).map(|settled| {
-            let now = self.engine.clock().now_ms();
-            u64::try_from(now.saturating_sub(settled.time_ms)).unwrap_or_default()
-        });
-        self.show(
-            metrics::CHAIN_FINALITY_LAG_SECONDS,
-            lag_ms.map(|lag_ms| lag_ms / 1000),
-        );
+        self.health.set_endpoints(self.settings.id, self.reader.status());
         self.show(
             metrics::CHAIN_FINALIZED,
             self.heights.finalized.map(|block| block.number),
@@ -148,7 +140,6 @@ impl ChainTask {
         if let crate::domain::Agreement::UpTo(agreed) = self.council.agreement(&self.window) {
             self.show(metrics::CHAIN_AGREED, Some(agreed.number));
         }
-        self.show(metrics::CHAIN_QUARANTINED, Some(0));
     }
 
     /// Whether enough operators have this block at its height, where more than one is asked.
@@ -190,7 +181,6 @@ impl ChainTask {
             is_note: false,
         };
         self.health.set_concerns(self.settings.id, vec![concern]);
-        self.show(metrics::CHAIN_QUARANTINED, Some(1));
         self.report(Some("quarantined"));
         Ok(())
     }
