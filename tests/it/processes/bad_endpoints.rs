@@ -1,4 +1,4 @@
-//! Endpoints that are not what they should be, beside one that is: each is named with what is wrong, none is believed.
+//! Endpoints that are not what they should be, beside two that are: each is named with what is wrong, none is believed.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,15 @@ fn endpoint(name: &str, url: &str, patience: &str) -> String {
     )
 }
 
-/// What `/readyz` says of endpoints, once it names exactly these; a chain that others read is ready all the same.
-async fn wait_named(service: &Service, expected: &[(&str, &str)]) {
+/// Waits until `/readyz` names exactly these endpoints; a chain that goes on and that others read is ready all the same.
+async fn wait_named(place: &Place, service: &Service, expected: &[(&str, &str)]) {
     let expected: Vec<Value> = expected
         .iter()
         .map(|(name, problem)| json!({"chain": CHAIN, "endpoint": name, "problem": problem}))
         .collect();
     let end = Instant::now() + NAMED;
     loop {
+        place.anvil.mine(1).await;
         let (status, answer) = service.try_get("/readyz").await.unwrap();
         if status == 200 && answer["endpoints"].as_array() == Some(&expected) {
             return;
@@ -36,7 +37,7 @@ async fn wait_named(service: &Service, expected: &[(&str, &str)]) {
             "{status} {answer}, and not {expected:?}\n{}",
             service.told()
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -76,6 +77,8 @@ async fn another_chain_another_genesis_html_200_megabytes_and_silence_are_each_n
     let chains = place.chains.replace("development = true", "development = false");
     place.chains = [
         chains,
+        // Two operators must agree where there are several, and of the others none can.
+        endpoint("honest", &place.anvil.http_url(), "2s"),
         endpoint("of-goerli", &other_chain.http_url(), "2s"),
         endpoint("of-a-fork", &other_genesis.http_url(), "2s"),
         endpoint("a-page", &html.http_url(), "2s"),
@@ -92,7 +95,7 @@ async fn another_chain_another_genesis_html_200_megabytes_and_silence_are_each_n
         ("asleep", "silent"),
     ];
     let all = [&foreign[..], &faulty[..]].concat();
-    wait_named(&service, &all).await;
+    wait_named(&place, &service, &all).await;
     wait_metrics(&service, &all, 1.0).await;
     place.pay(&service).await;
     place.wait_all_paid(&[&service]).await;
@@ -102,7 +105,7 @@ async fn another_chain_another_genesis_html_200_megabytes_and_silence_are_each_n
         proxy.heal();
     }
     let left = [&foreign[..], &faulty[2..]].concat();
-    wait_named(&service, &left).await;
+    wait_named(&place, &service, &left).await;
     wait_metrics(&service, &faulty[..2], 0.0).await;
     wait_metrics(&service, &left, 1.0).await;
     let reorgs = service.metrics().await;
