@@ -118,11 +118,11 @@ impl ChainTask {
             .map(|reason| concern("chain_finality_stalled", reason))
             .into_iter()
             .collect();
-        concerns.extend(
-            self.council
-                .discord()
-                .map(|words| concern("chain_agreement", words)),
-        );
+        concerns.extend(self.council.discord().map(|detail| Concern {
+            check: "chain_agreement",
+            detail,
+            is_note: self.council.is_content(),
+        }));
         if !self.council.is_asked() {
             concerns.push(Concern {
                 check: "chain_agreement",
