@@ -11,6 +11,7 @@ mod ids;
 mod payment;
 mod plan;
 mod product;
+mod role;
 mod source;
 mod transfer;
 
@@ -25,6 +26,7 @@ pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
 pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
 pub use plan::{Interval, PlanId};
 pub use product::Product;
+pub use role::Role;
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
 pub use transfer::{Standard, TRANSFER, Token, Transfer};
 
