@@ -141,7 +141,7 @@ metrics_list! {
     /// How long answers took, by route template and method.
     Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
 
-    /// Users' tokens that were refused, by reason (form, signature, expired, not_yet, audience, issuer, claim, no_keys).
+    /// Users' tokens that were refused, by reason (form, signature, expired, early, audience, issuer, claim, keyless).
     Counter TOKENS_REFUSED_TOTAL = "tollgate_tokens_refused_total" in Count;
     /// Fetches of the keys that users' tokens are verified by, by outcome (fetched, failed, refused).
     Counter JWKS_FETCHES_TOTAL = "tollgate_jwks_fetches_total" in Count;

@@ -1,5 +1,8 @@
 //! Fetches the keys that users' tokens are verified by: regularly, and early when a token names one that is not known.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

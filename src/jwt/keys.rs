@@ -43,7 +43,7 @@ pub(super) struct KeySet(Vec<Key>);
 struct Key {
     name: Option<String>,
     algorithm: KeyAlgorithm,
-    key: DecodingKey,
+    verifies: DecodingKey,
 }
 
 impl fmt::Debug for KeySet {
@@ -86,7 +86,7 @@ impl KeySet {
             Some(name) => fitting.find(|key| key.name.as_deref() == Some(name)),
             None => fitting.next().filter(|_| fitting.next().is_none()),
         }
-        .map(|key| &key.key)
+        .map(|key| &key.verifies)
     }
 }
 
@@ -110,13 +110,17 @@ impl Key {
             .public_key_use
             .is_none_or(|usage| usage == PublicKeyUse::Signature);
         let operations = common.key_operations;
-        let verifies = operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+        let may_verify = operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
         let meant = Algorithm::from(algorithm).into();
         let is_for_it = common.key_algorithm.is_none_or(|named| named == meant);
         let name = common.key_id;
         let is_short = name.as_ref().is_none_or(|name| name.len() <= MAX_NAME_BYTES);
-        let usable = signs && verifies && is_for_it && is_short;
-        usable.then_some(Self { name, algorithm, key })
+        let usable = signs && may_verify && is_for_it && is_short;
+        usable.then_some(Self {
+            name,
+            algorithm,
+            verifies: key,
+        })
     }
 }
 

@@ -76,11 +76,11 @@ impl TokenError {
             Self::Form => "form",
             Self::Signature => "signature",
             Self::Expired => "expired",
-            Self::NotYet => "not_yet",
+            Self::NotYet => "early",
             Self::Audience => "audience",
             Self::Issuer => "issuer",
             Self::Claim(_) => "claim",
-            Self::NoKeys => "no_keys",
+            Self::NoKeys => "keyless",
         }
     }
 }

@@ -111,13 +111,11 @@ impl Published {
             let key = keys.find(name, algorithm).cloned();
             key.ok_or(TokenError::Signature)
         };
-        match find() {
-            Ok(key) => Ok(key),
-            Err(_) => {
-                self.refreshed().await;
-                find()
-            }
+        if let Ok(key) = find() {
+            return Ok(key);
         }
+        self.refreshed().await;
+        find()
     }
 
     fn usable(&self, now: Millis) -> Option<Arc<KeySet>> {

@@ -176,7 +176,7 @@ async fn naming_another_tenant_or_user_is_refused_on_every_route_and_everywhere(
                 .uri(format!("{path}{query}"));
             request = request.header(AUTHORIZATION, format!("Bearer {}", token(name)));
             request = request.header(CONTENT_TYPE, "application/json");
-            for (name, value) in header {
+            if let Some((name, value)) = header {
                 request = request.header(name, value);
             }
             api.send(request.body(Body::from(body.to_string())).unwrap())
