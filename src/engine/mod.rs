@@ -20,6 +20,7 @@ mod lease;
 mod listing;
 mod quarantine;
 mod read;
+mod references;
 mod refresh;
 mod repair;
 mod settings;
