@@ -4,12 +4,13 @@
 //! A user's token names both. It acts in its own tenant, and with the role `user` for its own user, wherever another is
 //! named; what is left out is its own.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::extract::InQuery;
 use super::frame::RequestId;
 use super::guard::Principal;
 use super::problem::Problem;
@@ -66,11 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::from_request_parts(parts, state).await;
-        let Query(query) = query.map_err(|_| {
-            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
-            Problem::malformed("MALFORMED_QUERY", detail)
-        })?;
+        let InQuery(query) = InQuery::from_request_parts(parts, state).await?;
         let headers = NamedInHeaders {
             tenant: texts(&parts.headers, "x-tenant-id")?,
             user: texts(&parts.headers, "x-user-id")?,

@@ -9,6 +9,7 @@ mod charges;
 mod checks;
 mod cors;
 mod coverage;
+mod cursor;
 mod documents;
 mod extract;
 mod frame;
@@ -19,6 +20,7 @@ mod limit;
 mod plans;
 mod probes;
 mod problem;
+mod qr;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -92,9 +94,10 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 11] {
+fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
     const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
     const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
+    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
     const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
     const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
     const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
@@ -122,7 +125,10 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 11] {
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
         .routes(routes!(charges::cancel));
-    let charge = group().routes(routes!(charges::show));
+    let billing_reads = group().routes(routes!(charges::list));
+    let charge = group()
+        .routes(routes!(charges::show))
+        .routes(routes!(charges::qr_code));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete));
@@ -140,6 +146,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 11] {
         (Guard::Webhook, webhooks),
         (CHECK, check),
         (BILLING, billing),
+        (BILLING_READS, billing_reads),
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),

@@ -74,6 +74,11 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("POST /api/billing/check", Needs::User(Role::User)),
     ("POST /api/token-gates/verify", Needs::User(Role::User)),
     ("GET /api/billing/crypto/charge/{id}", Needs::User(Role::User)),
+    ("GET /api/billing/crypto/charges", Needs::User(Role::User)),
+    (
+        "GET /api/billing/crypto/charge/{id}/qr.svg",
+        Needs::User(Role::User),
+    ),
     ("POST /api/wallets/nonce", Needs::User(Role::User)),
     ("POST /api/wallets/link", Needs::User(Role::User)),
     ("GET /api/wallets", Needs::User(Role::User)),
