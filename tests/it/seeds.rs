@@ -57,6 +57,13 @@ fn hundreds_of_seeds_come_right() {
     assert_all_right(&seeds);
 }
 
+/// Of three operators one forges for ever, and its endpoint is asked first: the tags that it named were waited for, and the
+/// past of watched contracts was asked of it again and again.
+#[test]
+fn an_endpoint_that_is_outvoted_holds_nothing_up() {
+    assert_all_right(&[151]);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 44, 170, 226] {
