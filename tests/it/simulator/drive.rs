@@ -281,10 +281,12 @@ impl Life {
 
     /// A person comes by every few blocks.
     async fn resolve(&self) {
+        {
+            let mut world = lock(&self.shared);
+            let again_ms = world.now_ms() + 3 * world.plan.block_ms;
+            world.agree(again_ms, Deed::Resolve);
+        }
         upheaval::resolve(&self.shared, &self.store, &self.newest().engine).await;
-        let mut world = lock(&self.shared);
-        let again_ms = world.now_ms() + 3 * world.plan.block_ms;
-        world.agree(again_ms, Deed::Resolve);
     }
 
     async fn inspect(&self) {

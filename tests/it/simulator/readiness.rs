@@ -47,7 +47,8 @@ pub fn judge_readiness(shared: &Shared, engine: &Engine, health: &Health) {
     let settled = heights.settled.map_or(0, |settled| settled.number);
     let lowest = world.plan.policy.0[0];
     let covered = lowest.tag.map_or(world.least_covered(0, due), |_| 0);
-    if read + behind_max < due || settled + behind_max < covered {
+    let had_time = world.process_age_ms() > age_max_ms;
+    if read + behind_max < due || had_time && settled + behind_max < covered {
         world.breach(format!(
             "it is ready, has read {read} of a chain that was at {due} long ago, and settled {settled} of {covered}"
         ));
