@@ -122,6 +122,22 @@ fn place(path: &str, text: &str) -> String {
     }
 }
 
+/// The query; parameters that the route does not know are passed over.
+#[derive(Debug)]
+pub(super) struct InQuery<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(query)| Self(query)).map_err(|_| {
+            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
+            Problem::malformed("MALFORMED_QUERY", detail)
+        })
+    }
+}
+
 /// What an id names.
 pub(super) trait Named: FromStr {
     /// The word for it.
@@ -156,21 +172,5 @@ impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = text.map_err(|_| unknown())?;
         text.parse().map(Self).map_err(|_| unknown())
-    }
-}
-
-/// The parameters of a query.
-#[derive(Debug)]
-pub(super) struct Parameters<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|_| {
-            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
-            Problem::malformed("MALFORMED_QUERY", detail)
-        })
     }
 }

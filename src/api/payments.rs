@@ -10,16 +10,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::Shared;
 use super::asker::Asker;
 use super::charges::chain;
-use super::extract::{Id, JsonBody, Parameters};
-use super::paging::{Paging, cursor};
+use super::cursor::{self, PageQuery};
+use super::extract::{Id, InQuery, JsonBody};
 use super::problem::Problem;
 use crate::access::parse_address;
 use crate::domain::{Amount, ChargeId, PaymentKey, TenantId};
 use crate::engine::{AssignPayment, IgnorePayment, RecordRefund, RefundView, ReviewView, UnmatchedView};
-use crate::store::{PaymentFilter, PaymentPlace};
+use crate::store::PaymentFilter;
 
 /// The most unmatched payments of one page: each is compared with some hundred charges.
-const MAX_UNMATCHED: u32 = 50;
+const MAX_UNMATCHED: usize = 50;
 
 /// What is known of the payments that are looked for.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -120,23 +120,6 @@ pub(super) struct UnmatchedPageView {
     next_cursor: Option<String>,
 }
 
-/// Where a page of payments ends, as its cursor says it.
-type Place = (i64, String);
-
-fn after(paging: &Paging) -> Result<Option<PaymentPlace>, Problem> {
-    let Some((block_time_ms, key)) = paging.after::<Place>()? else {
-        return Ok(None);
-    };
-    let key = key.parse();
-    let key = key.map_err(|_| Problem::invalid("cursor", "must be the nextCursor of an earlier page"))?;
-    Ok(Some(PaymentPlace { block_time_ms, key }))
-}
-
-fn next(place: Option<PaymentPlace>) -> Option<String> {
-    let place = place.map(|place| -> Place { (place.block_time_ms, place.key.to_string()) });
-    place.as_ref().map(cursor)
-}
-
 /// Looks for payments
 ///
 /// Every filter that is given must hold.
@@ -145,27 +128,24 @@ fn next(place: Option<PaymentPlace>) -> Option<String> {
     path = "/api/admin/payments",
     operation_id = "search_payments",
     tag = "operators",
-    params(PaymentQuery, Paging),
+    params(PaymentQuery, PageQuery),
     responses((status = 200, body = PaymentsView))
 )]
 pub(super) async fn search(
     State(app): State<Shared>,
-    Parameters(query): Parameters<PaymentQuery>,
-    Parameters(paging): Parameters<Paging>,
+    InQuery(query): InQuery<PaymentQuery>,
+    InQuery(page): InQuery<PageQuery>,
 ) -> Result<Json<PaymentsView>, Problem> {
     let filter = query.filter()?;
-    let limit = paging.limit(u32::MAX)?;
-    let page = app
-        .engine
-        .search_payments(&filter, after(&paging)?.as_ref(), limit)
-        .await?;
+    let (after, limit) = (page.after()?, page.limit()?);
+    let page = app.engine.search_payments(&filter, after.as_ref(), limit).await?;
     Ok(Json(PaymentsView {
         payments: page
             .payments
             .iter()
             .map(|found| app.engine.review(found))
             .collect(),
-        next_cursor: next(page.next),
+        next_cursor: page.next.as_ref().map(cursor::write),
     }))
 }
 
@@ -177,29 +157,26 @@ pub(super) async fn search(
     path = "/api/admin/payments/unmatched",
     operation_id = "list_unmatched_payments",
     tag = "operators",
-    params(Paging),
+    params(PageQuery),
     responses((status = 200, body = UnmatchedPageView))
 )]
 pub(super) async fn unmatched(
     State(app): State<Shared>,
-    Parameters(paging): Parameters<Paging>,
+    InQuery(page): InQuery<PageQuery>,
 ) -> Result<Json<UnmatchedPageView>, Problem> {
     let filter = PaymentFilter {
         unmatched: true,
         ..PaymentFilter::default()
     };
-    let limit = paging.limit(MAX_UNMATCHED)?;
-    let page = app
-        .engine
-        .search_payments(&filter, after(&paging)?.as_ref(), limit)
-        .await?;
+    let (after, limit) = (page.after()?, page.limit()?.min(MAX_UNMATCHED));
+    let page = app.engine.search_payments(&filter, after.as_ref(), limit).await?;
     let mut payments = Vec::with_capacity(page.payments.len());
     for found in &page.payments {
         payments.push(app.engine.unmatched(found).await?);
     }
     Ok(Json(UnmatchedPageView {
         payments,
-        next_cursor: next(page.next),
+        next_cursor: page.next.as_ref().map(cursor::write),
     }))
 }
 

@@ -7,10 +7,11 @@ use utoipa::ToSchema;
 use super::view::{AmountView, PaymentView, rfc3339};
 use super::{Engine, EngineError, Settings};
 use crate::domain::{
-    ChainId, Claim, Disposition, Grounds, Millis, Payment, Refund, RefundState, TenantId, WalletLink,
+    ChainId, Claim, Disposition, Grounds, Millis, Payment, PaymentKey, Refund, RefundState, TenantId,
+    WalletLink,
 };
 use crate::ledger::{self, Compared, Suggestion};
-use crate::store::{self, FoundPayment, PaymentFilter, PaymentPlace};
+use crate::store::{self, ChargeFilter, FoundPayment, PaymentFilter};
 
 /// A charge may be meant by a payment that comes this much after it was made.
 const SUGGESTED_FOR_MS: Millis = 7 * 24 * 60 * 60 * 1000;
@@ -219,7 +220,7 @@ pub struct PaymentPage {
     /// Newest first.
     pub payments: Vec<FoundPayment>,
     /// Behind what the next page begins; none on the last.
-    pub next: Option<PaymentPlace>,
+    pub next: Option<(Millis, PaymentKey)>,
 }
 
 impl Engine {
@@ -230,21 +231,16 @@ impl Engine {
     pub async fn search_payments(
         &self,
         filter: &PaymentFilter,
-        after: Option<&PaymentPlace>,
-        limit: u32,
+        after: Option<&(Millis, PaymentKey)>,
+        limit: usize,
     ) -> Result<PaymentPage, EngineError> {
         let mut conn = self.inner.store.read().await?;
-        let one_more = i64::from(limit) + 1;
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let mut payments = store::search_payments(&mut conn, filter, after, one_more).await?;
-        let is_last = payments.len() <= usize::try_from(limit).unwrap_or(usize::MAX);
-        if !is_last {
-            payments.pop();
-        }
+        let is_last = payments.len() <= limit;
+        payments.truncate(limit);
         let last = payments.last().filter(|_| !is_last);
-        let next = last.map(|found| PaymentPlace {
-            block_time_ms: found.payment.block_time_ms,
-            key: found.payment.key,
-        });
+        let next = last.map(|found| (found.payment.block_time_ms, found.payment.key));
         Ok(PaymentPage { payments, next })
     }
 
@@ -317,7 +313,12 @@ async fn compared(
         charges.extend(store::charge(conn, id).await?);
     }
     for tenant in tenants(claims, links) {
-        charges.extend(store::charges_of_tenant(conn, &tenant, at, MAX_OF_TENANT).await?);
+        let filter = ChargeFilter {
+            tenant,
+            user: None,
+            state: None,
+        };
+        charges.extend(store::charges_of_tenant(conn, &filter, None, MAX_OF_TENANT).await?);
     }
     let week = (at.saturating_sub(SUGGESTED_FOR_MS), at);
     charges.extend(store::charges_made_between(conn, week, MAX_COMPARED).await?);

@@ -39,8 +39,8 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
-    pool_usage, tenants_charged_on,
+    ChargeFilter, charge, charge_ids_due, charges_of_tenant, leased_charges, open_charge_for,
+    open_charges_of_tenant, paid_charges, pool_usage, tenants_charged_on,
 };
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
@@ -56,10 +56,7 @@ pub use payment::{
 };
 pub use reference::reference;
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
-pub use search::{
-    FoundPayment, PaymentFilter, PaymentPlace, charges_made_between, charges_of_tenant, found_payment,
-    search_payments,
-};
+pub use search::{FoundPayment, PaymentFilter, charges_made_between, found_payment, search_payments};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -34,15 +34,6 @@ pub struct PaymentFilter {
     pub flag: Option<PaymentFlag>,
 }
 
-/// Where a page ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PaymentPlace {
-    /// The time of the payment's block.
-    pub block_time_ms: Millis,
-    /// The payment.
-    pub key: PaymentKey,
-}
-
 /// A payment with what stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPayment {
@@ -76,13 +67,13 @@ struct Search {
 }
 
 impl Search {
-    fn new(filter: &PaymentFilter, after: Option<&PaymentPlace>) -> Self {
+    fn new(filter: &PaymentFilter, after: Option<&(Millis, PaymentKey)>) -> Self {
         let mut search = Self {
             conditions: Vec::new(),
             values: Vec::new(),
         };
         search.add_filter(filter);
-        if let Some(PaymentPlace { block_time_ms, key }) = after {
+        if let Some((block_time_ms, key)) = after {
             let place = [
                 search.bind(Value::Int(*block_time_ms)),
                 search.bind(Value::Int(int(key.chain.0))),
@@ -172,7 +163,7 @@ impl Search {
 pub async fn search_payments(
     conn: &mut AnyConnection,
     filter: &PaymentFilter,
-    after: Option<&PaymentPlace>,
+    after: Option<&(Millis, PaymentKey)>,
     limit: i64,
 ) -> Result<Vec<FoundPayment>, StoreError> {
     let search = Search::new(filter, after);
@@ -215,27 +206,6 @@ pub async fn charges_made_between(
     )
     .bind(from)
     .bind(to)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(charge_from).collect()
-}
-
-/// The newest charges of a tenant that were made by `made_by`.
-///
-/// # Errors
-/// The database fails.
-pub async fn charges_of_tenant(
-    conn: &mut AnyConnection,
-    tenant: &TenantId,
-    made_by: Millis,
-    limit: i64,
-) -> Result<Vec<Charge>, StoreError> {
-    let rows = sqlx::query(
-        "select * from charge where tenant = $1 and created_at <= $2 order by created_at desc, id limit $3",
-    )
-    .bind(tenant.as_str())
-    .bind(made_by)
     .bind(limit)
     .fetch_all(conn)
     .await?;
@@ -320,10 +290,7 @@ mod tests {
         };
         let store = Store::open(&settings).await.unwrap();
         let mut conn = store.read().await.unwrap();
-        let after = PaymentPlace {
-            block_time_ms: 1,
-            key: format!("1-{}-0", B256::ZERO).parse().unwrap(),
-        };
+        let after = (1, format!("1-{}-0", B256::ZERO).parse().unwrap());
         for (filter, index) in filters() {
             for after in [None, Some(&after)] {
                 let search = Search::new(&filter, after);

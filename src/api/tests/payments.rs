@@ -70,19 +70,24 @@ async fn a_wrong_filter_is_refused_by_name() {
         ("state=paid", "state"),
         ("unmatched=yes", "unmatched"),
         ("flag=late", "flag"),
-        ("limit=0", "limit"),
-        ("limit=501", "limit"),
-        ("limit=ten", "limit"),
-        ("cursor=zzz", "cursor"),
-        ("cursor=WzEsIngiXQ", "cursor"),
     ] {
         let answer = api.get(&format!("{PAYMENTS}?{query}")).await;
         answer.refused_field(422, field);
     }
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=ten", "limit"),
+        ("cursor=zzz", "cursor"),
+        ("cursor=MSB4", "cursor"),
+    ] {
+        for list in [PAYMENTS, &format!("{PAYMENTS}/unmatched")] {
+            let answer = api.get(&format!("{list}?{query}")).await;
+            answer.refused_field(400, field);
+        }
+    }
     let twice = api.get(&format!("{PAYMENTS}?state=final&state=final")).await;
     twice.refused(400, "MALFORMED_QUERY");
-    let unmatched = api.get(&format!("{PAYMENTS}/unmatched?limit=51")).await;
-    unmatched.refused_field(422, "limit");
 }
 
 #[tokio::test]
