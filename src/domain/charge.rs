@@ -5,7 +5,7 @@ use std::fmt;
 use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, ChainId, ChargeId, Millis, Product, TenantId, UserId};
+use super::{Amount, ChainId, ChargeId, Credit, Millis, Product, TenantId, UserId};
 
 /// How far a charge is. A function of its terms, its payments and the chain (ledger), stored for the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,6 +89,42 @@ impl Flags {
     }
 }
 
+/// How the amount asked came from the price.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quote {
+    /// What the token is worth a piece of, such as `USD`: credit is kept by it.
+    pub unit: String,
+    /// The token's decimals when the charge was made.
+    pub decimals: u8,
+    /// Credit that was set aside for it; below zero, what its tenant owed and is asked for too.
+    pub credit: Credit,
+    /// The value of paid time that the product replaces, taken off the price.
+    pub unused: Credit,
+    /// What is left to ask, before the few base units that make the amount unique. Nothing where credit covers it all.
+    pub asked: Amount,
+}
+
+/// What a period that is bought on-chain does while a subscription elsewhere is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenActive {
+    /// It begins when that one ends.
+    Queue,
+    /// It begins when it is paid, beside that one.
+    Stack,
+}
+
+impl WhenActive {
+    /// The stored word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Stack => "stack",
+        }
+    }
+}
+
 /// What was agreed when the charge was made. Never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeTerms {
@@ -108,8 +144,12 @@ pub struct ChargeTerms {
     pub treasury: Address,
     /// The product's price.
     pub price: Amount,
-    /// The amount asked: the price and the few base units that make it unique.
+    /// What was set off against it.
+    pub quote: Quote,
+    /// The amount to pay: what is asked, and the few base units that make it unique.
     pub due: Amount,
+    /// The tenant's choice where it had a subscription elsewhere.
+    pub when_active: Option<WhenActive>,
     /// When it was made.
     pub created_at: Millis,
     /// Until when it should be paid.
@@ -142,8 +182,12 @@ pub struct Charge {
     pub totals: Totals,
     /// When its tenant cancelled it.
     pub cancelled_at: Option<Millis>,
-    /// The time of the block that completed it, while it is paid.
+    /// The time of the block that completed it; kept while it is reversed.
     pub paid_at: Option<Millis>,
+    /// When we saw that it was reversed, while it is.
+    pub reversed_at: Option<Millis>,
+    /// The end of its grace, once its chain is settled past it and it is not paid: what reached it is its tenant's.
+    pub closed_at: Option<Millis>,
     /// Counts its changes; orders its events.
     pub sequence: i64,
 }

@@ -5,6 +5,7 @@
 mod amount;
 mod block;
 mod charge;
+mod credit;
 mod finality;
 mod gate;
 mod ids;
@@ -16,7 +17,8 @@ mod transfer;
 
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
-pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Totals};
+pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Totals, WhenActive};
+pub use credit::{Credit, CreditEntry, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
@@ -25,7 +27,7 @@ pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
 pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
 pub use plan::{Interval, PlanId};
 pub use product::Product;
-pub use source::{Access, Entitlement, Provider, Source, SourceState};
+pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
 pub use transfer::{Standard, TRANSFER, Token, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.

@@ -10,6 +10,7 @@ mod access;
 mod caller;
 mod chain;
 mod charge;
+mod credit;
 mod faults;
 mod holding;
 mod inbox;
@@ -17,6 +18,7 @@ mod lease;
 mod lock;
 mod outbox;
 mod payment;
+mod renewal;
 mod source;
 mod value;
 
@@ -36,9 +38,10 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
+    account_charges, charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant,
     pool_usage, tenants_charged_on,
 };
+pub use credit::{credit_balances, credit_entries};
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
@@ -51,6 +54,7 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
     payments_up_to,
 };
+pub use renewal::{plan_change, sources_to_remind};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -30,6 +30,11 @@ pub(super) trait Columns {
             .transpose()
     }
 
+    fn small(&self, column: &'static str) -> Result<u8, StoreError> {
+        let expected = "0 to 255";
+        u8::try_from(self.int(column)?).map_err(|_| StoreError::Corrupt { column, expected })
+    }
+
     fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
         B256::try_from(self.blob(column)?.as_slice()).map_err(|_| StoreError::Corrupt {
             column,
@@ -85,6 +90,16 @@ pub(super) trait Columns {
             column,
             expected: "a known word",
         })
+    }
+
+    fn opt_word<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        match self.opt_text(column)? {
+            Some(_) => self.word(column).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A JSON document.
