@@ -283,8 +283,10 @@ fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Opt
     let raw: raw::Token = read(path, written, faults)?;
     let address = faults.take(&at("address"), value::address(&raw.address));
     let symbol = faults.take(&at("symbol"), value::symbol(&raw.symbol));
-    let unit = raw.unit.unwrap_or_else(|| usual_unit(&raw.symbol).to_owned());
-    let unit = faults.take(&at("unit"), value::symbol(&unit));
+    let unit = match &raw.unit {
+        Some(unit) => faults.take(&at("unit"), value::symbol(unit)),
+        None => symbol.as_deref().map(|symbol| usual_unit(symbol).to_owned()),
+    };
     let decimals: Option<u8> = number(&at("decimals"), raw.decimals, 0..=i64::from(MAX_DECIMALS), faults);
     let dust = raw.dust.map_or_else(|| DUST.to_owned(), |units| units.0);
     let dust = decimals.and_then(|decimals| {

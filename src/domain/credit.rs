@@ -23,6 +23,11 @@ const MOST: U256 = U256::from_limbs([
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Credit(pub I256);
 
+/// Why a text is not a credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number of 10^-18 of a unit, such as \"-1500000000000000000\"")]
+pub struct CreditError;
+
 impl Credit {
     /// Nothing.
     pub const ZERO: Self = Self(I256::ZERO);
@@ -121,11 +126,15 @@ impl fmt::Display for Credit {
 }
 
 impl FromStr for Credit {
-    type Err = alloy::primitives::ParseSignedError;
+    type Err = CreditError;
 
     /// In 10^-18 of the unit.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        I256::from_dec_str(text).map(Self)
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(CreditError);
+        }
+        I256::from_dec_str(text).map(Self).map_err(|_| CreditError)
     }
 }
 

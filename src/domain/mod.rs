@@ -18,7 +18,7 @@ mod transfer;
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
 pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Totals, WhenActive};
-pub use credit::{Credit, CreditEntry, CreditKind};
+pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,

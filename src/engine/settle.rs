@@ -87,13 +87,14 @@ pub(super) async fn settle_charges(
 
 /// Whether its tenant's periods or credit may follow.
 fn changes_account(before: &Charge, after: &Charge) -> bool {
+    let holds_nothing = after.totals.confirmed.is_zero() && after.terms.quote.credit.is_zero();
     let of = |charge: &Charge| {
+        let closed_at = charge.closed_at.filter(|_| !holds_nothing);
         (
-            charge.state,
             charge.paid_at,
-            charge.totals.confirmed,
             charge.reversed_at,
-            charge.closed_at,
+            closed_at,
+            charge.totals.confirmed,
         )
     };
     of(before) != of(after)
