@@ -1,8 +1,9 @@
 //! A charge: a request to pay, and what became of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, ChainId, ChargeId, Credit, Millis, Product, TenantId, UserId};
@@ -62,16 +63,30 @@ pub enum ChargeFlag {
     Reorged,
     /// The deadline slid because the chain had not been read past it.
     ChainBlind,
+    /// A payment in another token may have been meant for it.
+    WrongToken,
+    /// A payment on another chain may have been meant for it.
+    WrongChain,
+    /// A payment may have been meant for it, or for another charge.
+    Ambiguous,
+    /// A payment that came late for it waits for a person: its price has changed.
+    Held,
 }
 
 /// A small ordered set of flags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Flags(std::collections::BTreeSet<ChargeFlag>);
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent, bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct Flags<F = ChargeFlag>(BTreeSet<F>);
 
-impl Flags {
+impl<F> Default for Flags<F> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<F: Copy + Ord> Flags<F> {
     /// Adds `flag` when `holds`.
-    pub fn set(&mut self, flag: ChargeFlag, holds: bool) {
+    pub fn set(&mut self, flag: F, holds: bool) {
         if holds {
             self.0.insert(flag);
         }
@@ -79,12 +94,12 @@ impl Flags {
 
     /// Whether `flag` is set.
     #[must_use]
-    pub fn has(&self, flag: ChargeFlag) -> bool {
+    pub fn has(&self, flag: F) -> bool {
         self.0.contains(&flag)
     }
 
     /// In a fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = ChargeFlag> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = F> + '_ {
         self.0.iter().copied()
     }
 }
@@ -102,6 +117,8 @@ pub struct Quote {
     pub unused: Credit,
     /// What is left to ask, before the few base units that make the amount unique. Nothing where credit covers it all.
     pub asked: Amount,
+    /// The plan's place in the upgrade path when the charge was made.
+    pub rank: u32,
 }
 
 /// What a period that is bought on-chain does while a subscription elsewhere is active.
@@ -150,12 +167,31 @@ pub struct ChargeTerms {
     pub due: Amount,
     /// The tenant's choice where it had a subscription elsewhere.
     pub when_active: Option<WhenActive>,
+    /// The subscription, by its provider's id, whose end a queued period waits for.
+    pub queued_behind: Option<String>,
     /// When it was made.
     pub created_at: Millis,
     /// Until when it should be paid.
     pub expires_at: Millis,
     /// Until when it is still watched, and its amount not leased again.
     pub grace_until: Millis,
+}
+
+/// The n-th nonce by which a payment names its charge (EIP-3009).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The chain of the charge.
+    pub chain: ChainId,
+    /// The token of the charge.
+    pub token: Address,
+    /// Not to be guessed.
+    pub nonce: B256,
+    /// The charge.
+    pub charge: ChargeId,
+    /// Counts the charge's references from 0.
+    pub n: u32,
+    /// When a payment was first read that used it.
+    pub used_at: Option<Millis>,
 }
 
 /// The money that reached a charge.
@@ -188,6 +224,8 @@ pub struct Charge {
     pub reversed_at: Option<Millis>,
     /// The end of its grace, once its chain is settled past it and it is not paid: what reached it is its tenant's.
     pub closed_at: Option<Millis>,
+    /// The nonce (EIP-3009) that names it in an authorization: the newest one, which no payment has used.
+    pub reference: B256,
     /// Counts its changes; orders its events.
     pub sequence: i64,
 }

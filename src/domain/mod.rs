@@ -12,23 +12,28 @@ mod ids;
 mod payment;
 mod plan;
 mod product;
+mod review;
 mod source;
 mod transfer;
 
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
-pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Totals, WhenActive};
+pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Reference, Totals, WhenActive};
 pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
 };
-pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
-pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
+pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
+pub use payment::{
+    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,
+    PaymentState,
+};
 pub use plan::{Interval, PlanId};
 pub use product::Product;
+pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
-pub use transfer::{Standard, TRANSFER, Token, Transfer};
+pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

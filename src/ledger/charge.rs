@@ -165,7 +165,7 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::domain::{BlockRef, ChainId, Interval, Level, PaymentKey, PlanId, Product, Quote};
+    use crate::domain::{BlockRef, ChainId, Grounds, Interval, Level, PaymentKey, PlanId, Product, Quote};
 
     const DUE: u64 = 15_001_234;
     const EXPIRES: Millis = 1_000_000;
@@ -188,6 +188,7 @@ mod tests {
                 quote: Quote::default(),
                 due: Amount::from(DUE),
                 when_active: None,
+                queued_behind: None,
                 created_at: 0,
                 expires_at: EXPIRES,
                 grace_until: GRACE,
@@ -199,6 +200,7 @@ mod tests {
             paid_at: None,
             reversed_at: None,
             closed_at: None,
+            reference: B256::ZERO,
             sequence: 0,
         }
     }
@@ -223,6 +225,8 @@ mod tests {
             log_index: 0,
             level: Level::Receipts,
             allocation: None,
+            grounds: Grounds::default(),
+            flags: Flags::default(),
         }
     }
 

@@ -25,6 +25,7 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
             quote: quote_from(row)?,
             due: row.amount("due")?,
             when_active: row.opt_word("when_active")?,
+            queued_behind: row.opt_text("queued_behind")?,
             created_at: row.int("created_at")?,
             expires_at: row.int("expires_at")?,
             grace_until: row.int("grace_until")?,
@@ -40,6 +41,7 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
         paid_at: row.opt_int("paid_at")?,
         reversed_at: row.opt_int("reversed_at")?,
         closed_at: row.opt_int("closed_at")?,
+        reference: row.hash("reference")?,
         sequence: row.int("sequence")?,
     })
 }
@@ -47,10 +49,11 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
 fn quote_from(row: &AnyRow) -> Result<Quote, StoreError> {
     Ok(Quote {
         unit: row.text("unit")?,
-        decimals: row.small("decimals")?,
+        decimals: u8::try_from(row.small("decimals")?).unwrap_or(u8::MAX),
         credit: row.parsed("credit", "a signed amount")?,
         unused: row.parsed("unused", "a signed amount")?,
         asked: row.amount("asked")?,
+        rank: row.small("rank")?,
     })
 }
 
@@ -241,9 +244,10 @@ impl WriteTx {
         sqlx::query(
             "insert into charge (id, tenant, user_id, product, chain, token, treasury, price, due, created_at, \
              expires_at, grace_until, state, flags, seen, confirmed, finalized, cancelled_at, paid_at, \
-             sequence, unit, decimals, credit, unused, asked, when_active, reversed_at, closed_at) \
+             reference, sequence, unit, decimals, credit, unused, asked, rank, when_active, queued_behind, \
+             reversed_at, closed_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23, $24, $25, $26, $27, $28)",
+             $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
         )
         .bind(terms.id.as_str())
         .bind(terms.tenant.as_str())
@@ -264,13 +268,16 @@ impl WriteTx {
         .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
+        .bind(charge.reference.to_vec())
         .bind(charge.sequence)
         .bind(terms.quote.unit.as_str())
         .bind(i64::from(terms.quote.decimals))
         .bind(terms.quote.credit.to_string())
         .bind(terms.quote.unused.to_string())
         .bind(terms.quote.asked.to_string())
+        .bind(i64::from(terms.quote.rank))
         .bind(terms.when_active.map(WhenActive::as_str))
+        .bind(terms.queued_behind.as_deref())
         .bind(charge.reversed_at)
         .bind(charge.closed_at)
         .execute(self.conn())
@@ -285,7 +292,7 @@ impl WriteTx {
     pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
         sqlx::query(
             "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, finalized = $5, cancelled_at = $6, \
-             paid_at = $7, sequence = $8, reversed_at = $9, closed_at = $10 where id = $11",
+             paid_at = $7, reference = $8, sequence = $9, reversed_at = $10, closed_at = $11 where id = $12",
         )
         .bind(charge.state.as_str())
         .bind(json_text(&charge.flags))
@@ -294,6 +301,7 @@ impl WriteTx {
         .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
+        .bind(charge.reference.to_vec())
         .bind(charge.sequence)
         .bind(charge.reversed_at)
         .bind(charge.closed_at)

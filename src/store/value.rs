@@ -30,9 +30,9 @@ pub(super) trait Columns {
             .transpose()
     }
 
-    fn small(&self, column: &'static str) -> Result<u8, StoreError> {
-        let expected = "0 to 255";
-        u8::try_from(self.int(column)?).map_err(|_| StoreError::Corrupt { column, expected })
+    fn small(&self, column: &'static str) -> Result<u32, StoreError> {
+        let expected = "a small non-negative integer";
+        u32::try_from(self.int(column)?).map_err(|_| StoreError::Corrupt { column, expected })
     }
 
     fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
@@ -92,14 +92,18 @@ pub(super) trait Columns {
         })
     }
 
+    /// The same, where there may be none.
     fn opt_word<T: serde::de::DeserializeOwned>(
         &self,
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
-        match self.opt_text(column)? {
-            Some(_) => self.word(column).map(Some),
-            None => Ok(None),
-        }
+        let word = self.opt_text(column)?.map(|text| word(&text)).map(|word| {
+            word.ok_or(StoreError::Corrupt {
+                column,
+                expected: "a known word",
+            })
+        });
+        word.transpose()
     }
 
     /// A JSON document.

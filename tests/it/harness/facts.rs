@@ -11,13 +11,18 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 24] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
+    "server_secret",
+    "charge_reference",
     "observation",
     "payment",
+    "claim",
+    "refund",
+    "payment_candidate",
     "source",
     "entitlement",
     "customer",

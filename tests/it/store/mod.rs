@@ -10,6 +10,8 @@ mod holdings;
 mod leases;
 mod mailboxes;
 mod payments;
+mod references;
+mod reviews;
 mod samples;
 mod sources;
 mod transactions;

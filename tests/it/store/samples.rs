@@ -2,9 +2,9 @@
 
 use alloy::primitives::{Address, B256, Bloom, I256, U256};
 use tollgate::domain::{
-    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Credit, Flags, Header, Interval,
-    Level, MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, Quote, TenantId, Totals, UserId,
-    WhenActive,
+    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Credit, Flags, Grounds, Header,
+    Interval, Level, MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, Quote, TenantId, Totals,
+    UserId, WhenActive,
 };
 use tollgate::store::{Instance, Store, WriteTx};
 
@@ -90,6 +90,7 @@ pub fn charge(id: &str) -> Charge {
                 ..Quote::default()
             },
             when_active: None,
+            queued_behind: None,
             due: Amount::from(15_000_001),
             created_at: 100,
             expires_at: 1_000,
@@ -102,6 +103,7 @@ pub fn charge(id: &str) -> Charge {
         paid_at: None,
         reversed_at: None,
         closed_at: None,
+        reference: B256::ZERO,
         sequence: 1,
     }
 }
@@ -116,6 +118,10 @@ pub fn full_charge(id: &str) -> Charge {
         ChargeFlag::Duplicate,
         ChargeFlag::Reorged,
         ChargeFlag::ChainBlind,
+        ChargeFlag::WrongToken,
+        ChargeFlag::WrongChain,
+        ChargeFlag::Ambiguous,
+        ChargeFlag::Held,
     ] {
         flags.set(flag, true);
     }
@@ -129,7 +135,9 @@ pub fn full_charge(id: &str) -> Charge {
         credit: Credit(I256::MIN),
         unused: Credit(I256::MAX),
         asked: MOST,
+        rank: u32::MAX,
     };
+    charge.terms.queued_behind = Some("sub_1".to_owned());
     charge.terms.when_active = Some(WhenActive::Queue);
     Charge {
         flags,
@@ -142,6 +150,7 @@ pub fn full_charge(id: &str) -> Charge {
         paid_at: Some(i64::MAX),
         reversed_at: Some(-2),
         closed_at: Some(i64::MIN),
+        reference: hash(0xfe),
         sequence: i64::MAX,
         ..charge
     }
@@ -165,6 +174,8 @@ pub fn payment(seed: u8, number: u8) -> Payment {
         log_index: 3,
         level: Level::Receipts,
         allocation: None,
+        grounds: Grounds::default(),
+        flags: Flags::default(),
     }
 }
 
