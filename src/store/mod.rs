@@ -40,8 +40,8 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    account_charges, charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant,
-    pool_usage, tenants_charged_on,
+    ChargeFilter, account_charges, charge, charge_ids_due, charges_of_tenant, leased_charges,
+    open_charge_for, open_charges_of_tenant, pool_usage, tenants_charged_on,
 };
 pub use credit::{credit_balances, credit_entries};
 pub use faults::{Faults, Moment};
