@@ -141,6 +141,13 @@ metrics_list! {
     /// How long answers took, by route template and method.
     Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
 
+    /// Users' tokens that were refused, by reason (form, signature, expired, early, audience, issuer, claim, keyless).
+    Counter TOKENS_REFUSED_TOTAL = "tollgate_tokens_refused_total" in Count;
+    /// Fetches of the keys that users' tokens are verified by, by outcome (fetched, failed, refused).
+    Counter JWKS_FETCHES_TOTAL = "tollgate_jwks_fetches_total" in Count;
+    /// Age of those keys at the last fetch that did not bring any, else 0.
+    Gauge JWKS_AGE_SECONDS = "tollgate_jwks_age_seconds" in Seconds;
+
     /// Readings of the configuration while it ran, by outcome (applied, refused).
     Counter CONFIG_RELOADS_TOTAL = "tollgate_config_reloads_total" in Count;
     /// Ends of tasks that nobody asked to stop, by task and outcome (failed, panicked, returned).

@@ -13,6 +13,7 @@ mod payment;
 mod plan;
 mod product;
 mod review;
+mod role;
 mod source;
 mod transfer;
 
@@ -32,6 +33,7 @@ pub use payment::{
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
+pub use role::Role;
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
 pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
 
