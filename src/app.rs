@@ -342,7 +342,7 @@ fn spawn_metrics(
             .is_some()
         {
             upkeep.upkeep();
-            show_readiness(&engine, &health);
+            show_chains(&engine, &health);
         }
     });
     tasks.spawn("metrics", move |stop| {
@@ -350,11 +350,25 @@ fn spawn_metrics(
     });
 }
 
-fn show_readiness(engine: &Engine, health: &Health) {
+/// What every instance knows of a chain, whoever leads it; it goes on with the clock while nothing is heard.
+fn show_chains(engine: &Engine, health: &Health) {
     let now = engine.clock().now_ms();
     for chain in &engine.settings().chains {
-        let ready = if health.sees(chain.id, now) { 1.0 } else { 0.0 };
-        ::metrics::gauge!(metrics::CHAIN_READY, "chain" => chain.name.clone()).set(ready);
+        let known = engine.chain(chain.id).unwrap_or_default();
+        let highest = chain.finality.tiers().len().saturating_sub(1);
+        let lag = known.heights.settled_at(highest).map_or(f64::NAN, |settled| {
+            let lag_s = now.saturating_sub(settled.time_ms).max(0) / 1000;
+            // A century is as old as any.
+            u32::try_from(lag_s).map_or(f64::INFINITY, f64::from)
+        });
+        let word = |is: bool| f64::from(u8::from(is));
+        for (name, value) in [
+            (metrics::CHAIN_READY, word(health.is_ready(chain.id, now))),
+            (metrics::CHAIN_QUARANTINED, word(known.quarantined.is_some())),
+            (metrics::CHAIN_FINALITY_LAG_SECONDS, lag),
+        ] {
+            ::metrics::gauge!(name, "chain" => chain.name.clone()).set(value);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{App, JWKS_TASK, StartError, chain_task, notifiers, published, routes, settings, webhook_task};
-use crate::config::{Change, Changes, Config, ConfigErrors, Loaded};
+use crate::config::{self, Change, Changes, Config, ConfigErrors, Loaded};
 use crate::jwt::Verifier;
 use crate::metrics;
 
@@ -68,6 +68,7 @@ impl App {
         self.config.catalogue = before.catalogue;
         self.config.server.listen = before.server.listen;
         self.config.server.metrics_listen = before.server.metrics_listen;
+        end_metrics(&before.chains, &self.config.chains);
         if changes
             .sections
             .iter()
@@ -147,6 +148,21 @@ impl App {
         }
         if *changes == Changes::default() {
             tracing::info!("configuration read again; nothing differs");
+        }
+    }
+}
+
+/// Chains and endpoints that are gone are not shown as they were last.
+fn end_metrics(before: &[config::Chain], now: &[config::Chain]) {
+    for chain in before {
+        let Some(still) = now.iter().find(|still| still.name == chain.name) else {
+            metrics::end_chain(&chain.name);
+            continue;
+        };
+        for endpoint in &chain.endpoints {
+            if !still.endpoints.iter().any(|still| still.name == endpoint.name) {
+                metrics::end_endpoint(&chain.name, &endpoint.name);
+            }
         }
     }
 }
