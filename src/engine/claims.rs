@@ -234,17 +234,16 @@ async fn provable(
     if link.is_none_or(|link| link.user != claim.user) {
         return Ok(None);
     }
-    let id = match &claim.charge {
-        Some((_, id)) => id.clone(),
-        None => {
-            let place = (payment.key.chain, payment.token, payment.treasury);
-            let at = payment.block_time_ms;
-            let times = (at, at.saturating_add(CLOCK_SKEW_MS));
-            let open = store::open_charges_of_tenant(conn, &claim.tenant, &claim.user, place, times).await?;
-            match open.as_slice() {
-                [only] => only.clone(),
-                _ => return Ok(None),
-            }
+    let id = if let Some((_, id)) = &claim.charge {
+        id.clone()
+    } else {
+        let place = (payment.key.chain, payment.token, payment.treasury);
+        let at = payment.block_time_ms;
+        let times = (at, at.saturating_add(CLOCK_SKEW_MS));
+        let open = store::open_charges_of_tenant(conn, &claim.tenant, &claim.user, place, times).await?;
+        match open.as_slice() {
+            [only] => only.clone(),
+            _ => return Ok(None),
         }
     };
     let charge = store::charge(conn, &id).await?;
