@@ -17,6 +17,7 @@ on_both!(
     a_refund_is_stored_whole_and_found,
     one_transfer_proves_one_refund,
     payments_are_found_by_what_is_known_of_them,
+    a_page_begins_where_the_one_before_ended,
     charges_are_found_by_when_they_were_made,
 );
 
@@ -173,6 +174,13 @@ async fn one_transfer_proves_one_refund(database: Database) {
     assert!(twice.is_err(), "{twice:?}");
 }
 
+/// A filter with what is set.
+fn only(set: impl FnOnce(&mut PaymentFilter)) -> PaymentFilter {
+    let mut filter = PaymentFilter::default();
+    set(&mut filter);
+    filter
+}
+
 async fn payments_are_found_by_what_is_known_of_them(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
@@ -202,92 +210,27 @@ async fn payments_are_found_by_what_is_known_of_them(database: Database) {
         .unwrap();
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
-    let any = PaymentFilter::default;
     for (filter, seeds) in [
-        (any(), vec![4, 3, 2, 1, 5]),
+        (PaymentFilter::default(), vec![4, 3, 2, 1, 5]),
+        (only(|filter| filter.chain = Some(OTHER)), vec![4]),
+        (only(|filter| filter.tx_hash = Some(hash(2))), vec![2]),
+        (only(|filter| filter.address = Some(PAYER)), vec![4, 3, 2, 1, 5]),
+        (only(|filter| filter.address = Some(TOKEN)), vec![]),
+        (only(|filter| filter.tenant = Some(tenant("acme"))), vec![2]),
+        (only(|filter| filter.tenant = Some(tenant("beta"))), vec![]),
+        (only(|filter| filter.charge = "one".parse().ok()), vec![2]),
         (
-            PaymentFilter {
-                chain: Some(OTHER),
-                ..any()
-            },
-            vec![4],
-        ),
-        (
-            PaymentFilter {
-                tx_hash: Some(hash(2)),
-                ..any()
-            },
-            vec![2],
-        ),
-        (
-            PaymentFilter {
-                address: Some(PAYER),
-                ..any()
-            },
-            vec![4, 3, 2, 1, 5],
-        ),
-        (
-            PaymentFilter {
-                address: Some(TOKEN),
-                ..any()
-            },
-            vec![],
-        ),
-        (
-            PaymentFilter {
-                tenant: Some(tenant("acme")),
-                ..any()
-            },
-            vec![2],
-        ),
-        (
-            PaymentFilter {
-                tenant: Some(tenant("beta")),
-                ..any()
-            },
-            vec![],
-        ),
-        (
-            PaymentFilter {
-                charge: "one".parse().ok(),
-                ..any()
-            },
-            vec![2],
-        ),
-        (
-            PaymentFilter {
-                state: Some(PaymentState::Orphaned),
-                ..any()
-            },
+            only(|filter| filter.state = Some(PaymentState::Orphaned)),
             vec![3],
         ),
+        (only(|filter| filter.unmatched = true), vec![4, 5]),
+        (only(|filter| filter.flag = Some(PaymentFlag::Ambiguous)), vec![5]),
+        (only(|filter| filter.flag = Some(PaymentFlag::WrongToken)), vec![]),
         (
-            PaymentFilter {
-                unmatched: true,
-                ..any()
-            },
-            vec![4, 5],
-        ),
-        (
-            PaymentFilter {
-                flag: Some(PaymentFlag::Ambiguous),
-                ..any()
-            },
-            vec![5],
-        ),
-        (
-            PaymentFilter {
-                flag: Some(PaymentFlag::WrongToken),
-                ..any()
-            },
-            vec![],
-        ),
-        (
-            PaymentFilter {
-                chain: Some(CHAIN),
-                unmatched: true,
-                ..any()
-            },
+            only(|filter| {
+                filter.chain = Some(CHAIN);
+                filter.unmatched = true
+            }),
             vec![5],
         ),
     ] {
@@ -297,8 +240,24 @@ async fn payments_are_found_by_what_is_known_of_them(database: Database) {
         let found: Vec<u8> = found.iter().map(|one| one.payment.key.tx_hash[0]).collect();
         assert_eq!(found, seeds, "{filter:?}");
     }
+}
+
+async fn a_page_begins_where_the_one_before_ended(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.insert_charge(&charge("one")).await.unwrap();
+    for payment in [
+        payment(1, 5),
+        payment_of(2, 6, "one"),
+        payment(3, 8),
+        payment(4, 9),
+    ] {
+        tx.put_payment(&payment).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
     let second = (payment(3, 8).block_time_ms, payment(3, 8).key);
-    let page = store::search_payments(&mut conn, &any(), Some(&second), 2)
+    let page = store::search_payments(&mut conn, &PaymentFilter::default(), Some(&second), 2)
         .await
         .unwrap();
     let page: Vec<u8> = page.iter().map(|one| one.payment.key.tx_hash[0]).collect();
