@@ -1,0 +1,60 @@
+//! When an endpoint's chain lacks a block that was final here: who still has that block, and who does not.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::operators::{ask, operators_of};
+use super::reader::ChainReader;
+use super::rpc::quantity;
+use crate::domain::BlockRef;
+
+/// What the endpoints say of a block that was final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dispute {
+    /// Enough operators have it, and those that have another are put aside.
+    Upheld,
+    /// Nobody can say yet: one that could be asked does not answer, or none does.
+    Open,
+    /// All that can be asked, and enough operators, have another; the endpoints' names.
+    Lost(Vec<Arc<str>>),
+}
+
+impl ChainReader {
+    /// Asks every endpoint for its block at the height of `ours`.
+    pub async fn dispute(&self, ours: BlockRef) -> Dispute {
+        let endpoints = self.endpoints().ranked();
+        let params = json!([quantity(ours.number), false]);
+        let asked = endpoints
+            .iter()
+            .map(|endpoint| ask(endpoint, params.clone(), Some(ours.number)));
+        let answers = join_all(asked).await;
+        let (mut same, mut other, mut silent) = (Vec::new(), Vec::new(), false);
+        for (endpoint, answer) in endpoints.iter().zip(answers) {
+            match answer {
+                Ok(header) if header.hash == ours.hash => same.push(endpoint),
+                Ok(_) => other.push(endpoint),
+                Err(_) => silent |= endpoint.is_usable(),
+            }
+        }
+        if operators_of(&same) >= self.agree() {
+            other.iter().for_each(|endpoint| endpoint.contradicts(ours));
+            return Dispute::Upheld;
+        }
+        if silent || operators_of(&other) < self.agree() {
+            return Dispute::Open;
+        }
+        let names = other
+            .iter()
+            .map(|endpoint| Arc::clone(&endpoint.identity().endpoint));
+        Dispute::Lost(names.collect())
+    }
+
+    /// Whether an endpoint is put aside because its chain lacks what was final.
+    #[must_use]
+    pub fn is_contradicting(&self, endpoint: &str) -> bool {
+        let mut endpoints = self.endpoints().iter();
+        endpoints.any(|known| known.name() == endpoint && known.is_contradicting())
+    }
+}
