@@ -5,6 +5,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::endpoint::Endpoint;
+use super::error::Problem;
 use super::operators::{ask, operators_of};
 use super::reader::ChainReader;
 use super::rpc::quantity;
@@ -35,11 +37,13 @@ impl ChainReader {
             match answer {
                 Ok(header) if header.hash == ours.hash => same.push(endpoint),
                 Ok(_) => other.push(endpoint),
-                Err(_) => silent |= endpoint.is_usable(),
+                Err(_) => silent |= is_usable(endpoint),
             }
         }
         if operators_of(&same) >= self.agree() {
-            other.iter().for_each(|endpoint| endpoint.contradicts(ours));
+            for endpoint in other {
+                put_aside(endpoint, ours);
+            }
             return Dispute::Upheld;
         }
         if silent || operators_of(&other) < self.agree() {
@@ -55,6 +59,24 @@ impl ChainReader {
     #[must_use]
     pub fn is_contradicting(&self, endpoint: &str) -> bool {
         let mut endpoints = self.endpoints().iter();
-        endpoints.any(|known| known.name() == endpoint && known.is_contradicting())
+        endpoints.any(|known| {
+            known.name() == endpoint && known.standing().quarantined() == Some(Problem::ContradictsFinal)
+        })
     }
+}
+
+fn put_aside(endpoint: &Endpoint, ours: BlockRef) {
+    let identity = endpoint.identity();
+    if endpoint.standing().contradicted() {
+        identity.count_quarantine();
+    }
+    tracing::error!(
+        chain = %identity.chain, endpoint = endpoint.name(), number = ours.number, hash = %ours.hash,
+        "the endpoint has another block where this one was final; others still have it, and the endpoint is put aside"
+    );
+}
+
+/// Whether its answer is waited for: it is healthy, and its head does not stand still.
+fn is_usable(endpoint: &Endpoint) -> bool {
+    endpoint.is_healthy() && !endpoint.identity().is_stale()
 }

@@ -26,7 +26,7 @@ use super::rpc::{Body, Call, Quantity, WireHash, decode_one, encode, encode_batc
 use super::session::Session;
 use super::standing::Standing;
 use crate::config;
-use crate::domain::{BlockRef, Header};
+use crate::domain::Header;
 use crate::health::EndpointStatus;
 
 /// The longest wait for the limiter and a place in flight.
@@ -127,6 +127,10 @@ impl Endpoint {
         &self.0.identity
     }
 
+    pub(super) fn standing(&self) -> &Standing {
+        &self.0.standing
+    }
+
     pub(super) fn log_range(&self) -> &LogRange {
         &self.0.log_range
     }
@@ -139,11 +143,6 @@ impl Endpoint {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.0.identity.stranger().is_none() && self.0.standing.is_good()
-    }
-
-    /// Whether its answers are looked for: it is healthy, and its head does not stand still.
-    pub(super) fn is_usable(&self) -> bool {
-        self.is_healthy() && !self.0.identity.is_stale()
     }
 
     /// Whether its socket is up.
@@ -228,36 +227,6 @@ impl Endpoint {
             );
         }
         self.0.identity.unproven(number, reason)
-    }
-
-    /// It has another block where ours was final, which other endpoints have: it is put aside for long.
-    pub(super) fn contradicts(&self, ours: BlockRef) {
-        if self.0.standing.contradicted() {
-            self.0.identity.count_quarantine();
-        }
-        tracing::error!(
-            chain = %self.0.identity.chain, endpoint = self.name(), number = ours.number, hash = %ours.hash,
-            "the endpoint has another block where this one was final; others still have it, and the endpoint is put aside"
-        );
-    }
-
-    /// Whether it is put aside for that.
-    pub(super) fn is_contradicting(&self) -> bool {
-        self.0.standing.quarantined() == Some(Problem::ContradictsFinal)
-    }
-
-    /// Asks again whose chain it serves: behind its address another node may answer by now, and nothing shows that.
-    pub(super) async fn recheck(&self) {
-        const METHOD: &str = "eth_chainId";
-        self.0.identity.recheck.store(true, Ordering::Relaxed);
-        let checked = async {
-            let Quantity(found) = self.request_by(Lane::Bulk, METHOD, json!([])).await?;
-            let checked = self.0.identity.check_chain(found);
-            checked.map_err(|failure| self.0.identity.failed(METHOD, failure))
-        };
-        if let Err(error) = checked.await {
-            tracing::debug!(%error, "an endpoint could not be asked again whose chain it serves");
-        }
     }
 
     /// Whether it has a block of this height, as far as it says. Some nodes answer above their head as if there was nothing

@@ -11,4 +11,5 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
+mod unprovable;
 mod world;

@@ -4,4 +4,5 @@
 mod alone;
 mod leading;
 mod place;
+mod quarantined;
 mod reloading;
