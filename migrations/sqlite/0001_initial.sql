@@ -65,6 +65,8 @@ create table charge (
     finalized text not null,
     cancelled_at bigint,
     paid_at bigint,
+    -- The newest of its references, which no payment has used.
+    reference blob not null,
     sequence bigint not null
 );
 create index charge_by_subject on charge (tenant, product, state);
@@ -83,6 +85,24 @@ create table amount_lease (
     primary key (chain, token, treasury, due)
 );
 create index amount_lease_by_charge on amount_lease (charge);
+
+-- What only this service knows. Made once, when it is first needed.
+create table server_secret (
+    name text primary key,
+    value blob not null
+);
+
+-- The nonces (EIP-3009) by which a payment names its charge, the n-th of each.
+create table charge_reference (
+    chain bigint not null,
+    token blob not null,
+    nonce blob not null,
+    charge text not null,
+    n bigint not null,
+    used_at bigint,
+    primary key (chain, token, nonce)
+);
+create index charge_reference_by_charge on charge_reference (charge);
 
 -- What was seen, in each block where it was seen; a reorg marks, and never deletes.
 create table observation (
@@ -113,11 +133,24 @@ create table payment (
     level text not null,
     charge text,
     rule text,
+    -- What was found of whose it is, as JSON, whatever came of it; and what is remarkable, as a JSON list.
+    evidence text not null default '{}',
+    flags text not null default '[]',
     primary key (chain, tx_hash, ordinal)
 );
 create index payment_by_number on payment (chain, block_number);
 create index payment_by_state on payment (chain, state, block_number);
 create index payment_by_charge on payment (charge);
+
+-- The charges that a payment may have been meant for, while it is given to none.
+create table payment_candidate (
+    chain bigint not null,
+    tx_hash blob not null,
+    ordinal bigint not null,
+    charge text not null,
+    primary key (chain, tx_hash, ordinal, charge)
+);
+create index payment_candidate_by_charge on payment_candidate (charge);
 
 create table source (
     provider text not null,
@@ -297,7 +330,7 @@ create index idempotency_by_age on idempotency (created_at);
 create view v_payments as
 select p.chain, '0x' || lower(hex(p.tx_hash)) as tx_hash, p.ordinal, p.state, '0x' || lower(hex(p.token)) as token,
     '0x' || lower(hex(p.payer)) as payer, p.amount, p.block_number, '0x' || lower(hex(p.block_hash)) as block_hash,
-    p.block_time, p.level, p.charge, p.rule, c.tenant
+    p.block_time, p.level, p.charge, p.rule, p.evidence, p.flags, c.tenant
 from payment p left join charge c on c.id = p.charge;
 
 create view v_charges as

@@ -81,6 +81,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     }
 }
 
+/// Who looks at one thing under `Guard::Capability`.
+#[derive(Debug)]
+pub(super) enum Viewer {
+    /// A caller with a key: it sees what is the tenant's that it names.
+    Asker(Box<Asker>),
+    /// Whoever holds the id, and nothing else.
+    Holder,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.extensions.get::<Caller>().is_none() {
+            return Ok(Self::Holder);
+        }
+        let asker = Asker::from_request_parts(parts, state).await?;
+        Ok(Self::Asker(Box::new(asker)))
+    }
+}
+
+impl Viewer {
+    /// Whose it must be; `None` where the id alone is enough, and whose it is must not be told.
+    pub(super) fn tenant(&self) -> Result<Option<TenantId>, Problem> {
+        match self {
+            Self::Asker(asker) => asker.tenant(None).map(Some),
+            Self::Holder => Ok(None),
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::asker::{Asker, IdempotencyKey, NamedInHeaders, NamedInQuery};
+use super::asker::{Asker, IdempotencyKey, NamedInHeaders, NamedInQuery, Viewer};
 use super::extract::{Id, JsonBody};
 use super::problem::Problem;
 use crate::access::parse_chain;
@@ -118,6 +118,8 @@ pub(super) async fn create(
 }
 
 /// A charge as it stands
+///
+/// Without a key its id is enough, which nobody can guess: then it is shown without `tenantId` and `userId`.
 #[utoipa::path(
     get,
     path = "/api/billing/crypto/charge/{id}",
@@ -128,11 +130,20 @@ pub(super) async fn create(
 )]
 pub(super) async fn show(
     State(app): State<Shared>,
-    asker: Asker,
+    viewer: Viewer,
     Id(id): Id<ChargeId>,
 ) -> Result<Json<ChargeView>, Problem> {
-    let tenant = asker.tenant(None)?;
-    Ok(Json(app.engine.charge(&id, Some(&tenant)).await?))
+    Ok(Json(seen_by(&app, &viewer, &id).await?))
+}
+
+/// The charge as far as its viewer may see it.
+async fn seen_by(app: &Shared, viewer: &Viewer, id: &ChargeId) -> Result<ChargeView, Problem> {
+    let tenant = viewer.tenant()?;
+    let charge = app.engine.charge(id, tenant.as_ref()).await?;
+    Ok(match tenant {
+        Some(_) => charge,
+        None => charge.without_people(),
+    })
 }
 
 /// Cancels a charge

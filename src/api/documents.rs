@@ -87,11 +87,19 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// What a route's guard asks for, and how every route refuses.
 fn describe(operation: &mut Operation, guard: Guard) {
-    if let Guard::Key(scopes) = guard {
+    if let Guard::Key(scopes) | Guard::Capability(scopes) = guard {
         let scheme = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
-        operation.security = Some(vec![scheme("bearer"), scheme("apiKey")]);
         let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-        let needed = format!("Needs a key with the scope {}.", words.join(" or "));
+        let words = words.join(" or ");
+        let keys = [scheme("bearer"), scheme("apiKey")].into_iter();
+        let (security, needed) = match guard {
+            Guard::Capability(_) => (
+                keys.chain([SecurityRequirement::default()]).collect(),
+                format!("Needs no key; a key that is shown needs the scope {words}."),
+            ),
+            _ => (keys.collect(), format!("Needs a key with the scope {words}.")),
+        };
+        operation.security = Some(security);
         let before = operation.description.take();
         operation.description = Some(before.map_or(needed.clone(), |before| format!("{before}\n\n{needed}")));
     }

@@ -16,6 +16,8 @@ use crate::engine::{Caller, Scope};
 /// A key's form: this, and 32 bytes in hexadecimal.
 const KEY_PREFIX: &str = "tg_";
 const KEY_DIGITS: usize = 64;
+/// The header that holds a key and nothing else.
+const API_KEY: &str = "x-api-key";
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,9 @@ pub(super) enum Guard {
     Webhook,
     /// A key with one of these scopes.
     Key(&'static [Scope]),
+    /// The same, or no credential at all: then the unguessable id in the path is what lets its holder see that one thing,
+    /// and whose it is stays unsaid.
+    Capability(&'static [Scope]),
 }
 
 /// Lets a request through, or says why not; the caller is left in its extensions.
@@ -52,7 +57,8 @@ async fn admit(app: &Shared, guard: Guard, request: &mut Request) -> (Option<Sta
         Guard::Open => return (None, Ok(())),
         Guard::Public => Bucket::Public,
         Guard::Webhook => Bucket::Webhook,
-        Guard::Key(scopes) => return admit_key(app, scopes, request).await,
+        Guard::Capability(_) if !shows_credential(request.headers()) => Bucket::Public,
+        Guard::Key(scopes) | Guard::Capability(scopes) => return admit_key(app, scopes, request).await,
     };
     let standing = app.limits.take(bucket);
     let verdict = within(&standing);
@@ -89,6 +95,10 @@ fn within(standing: &Standing) -> Result<(), Problem> {
     }
 }
 
+fn shows_credential(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(API_KEY)
+}
+
 async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     let unknown = || {
         let challenge = r#"Bearer realm="tollgate", error="invalid_token""#;
@@ -108,7 +118,7 @@ fn shown_key(headers: &HeaderMap) -> Result<&str, Problem> {
         let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    let plain = headers.get_all("x-api-key").iter();
+    let plain = headers.get_all(API_KEY).iter();
     let plain = plain.map(|value| value.to_str().ok().map(str::trim));
     let mut shown: Vec<&str> = bearer.chain(plain).map(Option::unwrap_or_default).collect();
     shown.dedup();

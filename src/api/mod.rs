@@ -89,7 +89,7 @@ impl App {
 fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
     const CHECK: Guard = Guard::Key(&[Scope::Check]);
     const BILLING: Guard = Guard::Key(&[Scope::Billing]);
-    const BILLING_READS: Guard = Guard::Key(&[Scope::Billing, Scope::Check]);
+    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check]);
     const GATES: Guard = Guard::Key(&[Scope::Gates]);
     const GATES_READS: Guard = Guard::Key(&[Scope::Gates, Scope::Check]);
     const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
@@ -114,7 +114,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
         .routes(routes!(charges::cancel));
-    let billing_reads = group().routes(routes!(charges::show));
+    let charge = group().routes(routes!(charges::show));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete))
@@ -133,7 +133,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         (Guard::Webhook, webhooks),
         (CHECK, check),
         (BILLING, billing),
-        (BILLING_READS, billing_reads),
+        (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),
         (ADMIN, admin),

@@ -1,8 +1,9 @@
 //! A charge: a request to pay, and what became of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, ChainId, ChargeId, Millis, Product, TenantId, UserId};
@@ -62,16 +63,30 @@ pub enum ChargeFlag {
     Reorged,
     /// The deadline slid because the chain had not been read past it.
     ChainBlind,
+    /// A payment in another token may have been meant for it.
+    WrongToken,
+    /// A payment on another chain may have been meant for it.
+    WrongChain,
+    /// A payment may have been meant for it, or for another charge.
+    Ambiguous,
+    /// A payment that came late for it waits for a person: its price has changed.
+    Held,
 }
 
 /// A small ordered set of flags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Flags(std::collections::BTreeSet<ChargeFlag>);
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent, bound(deserialize = "F: Deserialize<'de> + Ord"))]
+pub struct Flags<F = ChargeFlag>(BTreeSet<F>);
 
-impl Flags {
+impl<F> Default for Flags<F> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<F: Copy + Ord> Flags<F> {
     /// Adds `flag` when `holds`.
-    pub fn set(&mut self, flag: ChargeFlag, holds: bool) {
+    pub fn set(&mut self, flag: F, holds: bool) {
         if holds {
             self.0.insert(flag);
         }
@@ -79,12 +94,12 @@ impl Flags {
 
     /// Whether `flag` is set.
     #[must_use]
-    pub fn has(&self, flag: ChargeFlag) -> bool {
+    pub fn has(&self, flag: F) -> bool {
         self.0.contains(&flag)
     }
 
     /// In a fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = ChargeFlag> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = F> + '_ {
         self.0.iter().copied()
     }
 }
@@ -118,6 +133,23 @@ pub struct ChargeTerms {
     pub grace_until: Millis,
 }
 
+/// The n-th nonce by which a payment names its charge (EIP-3009).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The chain of the charge.
+    pub chain: ChainId,
+    /// The token of the charge.
+    pub token: Address,
+    /// Not to be guessed.
+    pub nonce: B256,
+    /// The charge.
+    pub charge: ChargeId,
+    /// Counts the charge's references from 0.
+    pub n: u32,
+    /// When a payment was first read that used it.
+    pub used_at: Option<Millis>,
+}
+
 /// The money that reached a charge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -144,6 +176,8 @@ pub struct Charge {
     pub cancelled_at: Option<Millis>,
     /// The time of the block that completed it, while it is paid.
     pub paid_at: Option<Millis>,
+    /// The nonce (EIP-3009) that names it in an authorization: the newest one, which no payment has used.
+    pub reference: B256,
     /// Counts its changes; orders its events.
     pub sequence: i64,
 }

@@ -16,17 +16,19 @@ mod transfer;
 
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
-pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Totals};
+pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Reference, Totals};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
-pub use payment::{MatchRule, Payment, PaymentKey, PaymentState};
+pub use payment::{
+    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentState,
+};
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
-pub use transfer::{Standard, TRANSFER, Token, Transfer};
+pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

@@ -1,9 +1,11 @@
 //! A payment: a transfer of an accepted token to a treasury of ours.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, BlockRef, ChainId, ChargeId, Level, Millis};
+use super::{Amount, BlockRef, ChainId, ChargeId, Flags, Level, Millis, TenantId, UserId};
 
 /// What a payment is, whichever block it is in: a reorg may move it to another block and log index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,13 +52,19 @@ impl PaymentState {
 }
 
 /// The rule that gave a payment to a charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchRule {
+    /// It was made with an authorization whose nonce is a reference of the charge (EIP-3009).
+    Reference,
     /// The amount was leased to exactly one charge at the block's time.
     ExactAmount,
     /// The payer's wallet is proven by one user with one open charge for that token.
     PayerWallet,
+    /// The charge's user named the transaction, and has proven the payer's wallet.
+    Claim,
+    /// An operator said so.
+    Operator,
 }
 
 impl MatchRule {
@@ -64,10 +72,70 @@ impl MatchRule {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Reference => "reference",
             Self::ExactAmount => "exact_amount",
             Self::PayerWallet => "payer_wallet",
+            Self::Claim => "claim",
+            Self::Operator => "operator",
         }
     }
+}
+
+/// What is remarkable about a payment, and why nobody is credited with it by a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentFlag {
+    /// A token that is known on its chain, and not accepted there.
+    WrongToken,
+    /// What it may have been meant for is to be paid on another chain.
+    WrongChain,
+    /// Rules name several charges.
+    Ambiguous,
+    /// Late, for a charge whose price has changed since.
+    Held,
+}
+
+/// An EIP-3009 authorization that a token says was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// Who signed it.
+    pub authorizer: Address,
+    /// Theirs to choose, and used once by each token.
+    pub nonce: B256,
+    /// The log's index in its block.
+    pub log_index: u64,
+}
+
+/// A person who decided what no rule could.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decider {
+    /// Who, as the audit names them.
+    pub actor: String,
+    /// What they said of it.
+    pub note: Option<String>,
+}
+
+/// What was found of whose a payment is; kept with it whatever came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Grounds {
+    /// The charges that each rule named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<MatchRule, Vec<ChargeId>>,
+    /// The charges that would be named, were it paid in their token, on their chain.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub meant: Vec<ChargeId>,
+    /// The authorization it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// Those who have proven the payer's wallet; where there are several, it names nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wallet: Vec<(TenantId, UserId)>,
+    /// The person who decided, by the rules `claim` and `operator`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decider: Option<Decider>,
 }
 
 /// One payment as it stands now.
@@ -95,4 +163,8 @@ pub struct Payment {
     pub level: Level,
     /// The charge it was given to, with the rule; kept across reorgs.
     pub allocation: Option<(ChargeId, MatchRule)>,
+    /// What that rests on, or why there is none.
+    pub grounds: Grounds,
+    /// What is remarkable.
+    pub flags: Flags<PaymentFlag>,
 }

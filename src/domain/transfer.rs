@@ -8,6 +8,10 @@ use super::{Amount, ChainId};
 /// keccak256 of `Transfer(address,address,uint256)`, of EIP-20 and EIP-721 alike.
 pub const TRANSFER: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 
+/// keccak256 of `AuthorizationUsed(address,bytes32)`, of EIP-3009.
+pub const AUTHORIZATION_USED: B256 =
+    b256!("0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5");
+
 /// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
 /// its third argument is indexed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use super::work::{Command, Origin, Work};
 use super::{EngineError, journal, quarantine, settle};
 use crate::config;
 use crate::domain::{
-    BlockRef, ChainId, ChargeId, Evidence, Heights, Level, MAX_TIERS, Payment, PaymentKey, PaymentState,
-    ProvenBlock, Settled,
+    BlockRef, ChainId, ChargeId, Evidence, Flags, Grounds, Heights, Level, MAX_TIERS, Payment, PaymentKey,
+    PaymentState, ProvenBlock, Settled,
 };
 use crate::ledger::{self, AcceptedMoney};
 use crate::metrics;
@@ -377,6 +377,8 @@ impl<'c> Step<'c> {
                 log_index: transfer.log_index,
                 level: block.level,
                 allocation: None,
+                grounds: Grounds::default(),
+                flags: Flags::default(),
             };
             let former = known.as_ref().and_then(|known| known.allocation.clone());
             self.touched.extend(former.map(|(charge, _)| charge));

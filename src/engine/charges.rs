@@ -8,7 +8,7 @@ use serde_json::json;
 use super::idempotency::{self, Idempotency, Idempotent};
 use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, parse_own, random_id, settle};
+use super::{EngineError, parse_own, random_id, references, settle};
 use crate::config;
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
@@ -209,6 +209,7 @@ impl CreateCharge {
             grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
         };
         lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
+        let reference = references::offer(work, &terms, 0).await?;
         let charge = Charge {
             terms,
             state: ChargeState::Open,
@@ -216,6 +217,7 @@ impl CreateCharge {
             totals: Totals::default(),
             cancelled_at: None,
             paid_at: None,
+            reference,
             sequence: 1,
         };
         work.tx.insert_charge(&charge).await?;

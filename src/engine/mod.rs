@@ -19,6 +19,7 @@ mod journal;
 mod lease;
 mod quarantine;
 mod read;
+mod references;
 mod refresh;
 mod repair;
 mod settings;

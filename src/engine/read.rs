@@ -10,8 +10,8 @@ use super::{Engine, EngineError, settle};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
-    AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Gate, GateId,
-    Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
+    AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
+    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
 };
 use crate::ledger::{self, Match};
 use crate::store::{self, ChainRow, KeptHeader, Watch};
@@ -219,6 +219,8 @@ impl Engine {
             log_index: transfer.log_index,
             level: Level::Ranged,
             allocation: None,
+            grounds: Grounds::default(),
+            flags: Flags::default(),
         };
         let mut conn = self.inner.store.read().await?;
         let candidates = settle::candidates(&mut conn, &payment).await?;

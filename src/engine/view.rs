@@ -55,9 +55,11 @@ pub struct TokenView {
 pub struct ChargeView {
     /// Its id, unguessable.
     pub id: String,
-    /// Who is charged.
-    pub tenant_id: String,
-    /// The user who asked, where the caller said.
+    /// Who is charged; absent for those who only hold the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// The user who asked, where the caller said; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// `open`, `detected`, `confirming`, `paid`, `expired`, `cancelled`, `reversed` or `closed`.
     #[schema(value_type = String)]
@@ -131,7 +133,7 @@ impl ChargeView {
         let chain_name = chain.map_or_else(|| terms.chain.caip2(), |chain| chain.name.clone());
         Self {
             id: terms.id.to_string(),
-            tenant_id: terms.tenant.to_string(),
+            tenant_id: Some(terms.tenant.to_string()),
             user_id: terms.user.as_ref().map(ToString::to_string),
             state: charge.state,
             flags: charge.flags.iter().collect(),
@@ -165,6 +167,16 @@ impl ChargeView {
             grace_until: rfc3339(terms.grace_until),
             paid_at: charge.paid_at.map(rfc3339),
             sequence: charge.sequence,
+        }
+    }
+
+    /// As those may see it who hold the charge's id and nothing else: whose it is stays unsaid.
+    #[must_use]
+    pub fn without_people(self) -> Self {
+        Self {
+            tenant_id: None,
+            user_id: None,
+            ..self
         }
     }
 }

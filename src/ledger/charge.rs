@@ -147,7 +147,9 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::domain::{BlockRef, ChainId, ChargeTerms, Interval, Level, PaymentKey, PlanId, Product};
+    use crate::domain::{
+        BlockRef, ChainId, ChargeTerms, Grounds, Interval, Level, PaymentKey, PlanId, Product,
+    };
 
     const DUE: u64 = 15_001_234;
     const EXPIRES: Millis = 1_000_000;
@@ -177,6 +179,7 @@ mod tests {
             totals: Totals::default(),
             cancelled_at: None,
             paid_at: None,
+            reference: B256::ZERO,
             sequence: 0,
         }
     }
@@ -201,6 +204,8 @@ mod tests {
             log_index: 0,
             level: Level::Receipts,
             allocation: None,
+            grounds: Grounds::default(),
+            flags: Flags::default(),
         }
     }
 

@@ -6,7 +6,9 @@
 mod charge;
 mod decode;
 mod matching;
+mod reference;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
 pub use decode::{AcceptedMoney, is_payment, movement, transfer};
 pub use matching::{Candidates, Match, decide};
+pub use reference::reference;

@@ -369,7 +369,9 @@ impl WriteTx {
             "delete from balance where chain = $1",
             "delete from observation where chain = $1",
             "delete from payment where chain = $1",
+            "delete from payment_candidate where chain = $1",
             "delete from amount_lease where chain = $1",
+            "delete from charge_reference where chain = $1",
             "delete from charge where chain = $1",
             "delete from chain where chain = $1",
             "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \

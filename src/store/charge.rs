@@ -35,6 +35,7 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
         },
         cancelled_at: row.opt_int("cancelled_at")?,
         paid_at: row.opt_int("paid_at")?,
+        reference: row.hash("reference")?,
         sequence: row.int("sequence")?,
     })
 }
@@ -221,8 +222,8 @@ impl WriteTx {
         sqlx::query(
             "insert into charge (id, tenant, user_id, product, chain, token, treasury, price, due, created_at, \
              expires_at, grace_until, state, flags, seen, confirmed, finalized, cancelled_at, paid_at, \
-             sequence) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+             reference, sequence) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+             $18, $19, $20, $21)",
         )
         .bind(terms.id.as_str())
         .bind(terms.tenant.as_str())
@@ -243,6 +244,7 @@ impl WriteTx {
         .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
+        .bind(charge.reference.to_vec())
         .bind(charge.sequence)
         .execute(self.conn())
         .await?;
@@ -256,7 +258,7 @@ impl WriteTx {
     pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
         sqlx::query(
             "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, finalized = $5, cancelled_at = $6, \
-             paid_at = $7, sequence = $8 where id = $9",
+             paid_at = $7, reference = $8, sequence = $9 where id = $10",
         )
         .bind(charge.state.as_str())
         .bind(json_text(&charge.flags))
@@ -265,6 +267,7 @@ impl WriteTx {
         .bind(charge.totals.finalized.to_string())
         .bind(charge.cancelled_at)
         .bind(charge.paid_at)
+        .bind(charge.reference.to_vec())
         .bind(charge.sequence)
         .bind(charge.terms.id.as_str())
         .execute(self.conn())

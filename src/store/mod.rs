@@ -17,6 +17,7 @@ mod lease;
 mod lock;
 mod outbox;
 mod payment;
+mod reference;
 mod source;
 mod value;
 
@@ -48,9 +49,10 @@ pub use outbox::{
     Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
 };
 pub use payment::{
-    Observation, observations_between, payment, payments_above, payments_between, payments_of_charge,
-    payments_up_to,
+    Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
+    payments_of_charge, payments_up_to,
 };
+pub use reference::reference;
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -4,16 +4,9 @@ use alloy::primitives::B256;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::value::{Columns, int};
+use super::value::{Columns, int, json_text};
 use super::{StoreError, WriteTx};
 use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentState};
-
-fn ordinal(row: &AnyRow) -> Result<u32, StoreError> {
-    u32::try_from(row.int("ordinal")?).map_err(|_| StoreError::Corrupt {
-        column: "ordinal",
-        expected: "a small non-negative integer",
-    })
-}
 
 fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
     let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
@@ -21,7 +14,7 @@ fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
         key: PaymentKey {
             chain: ChainId(row.unsigned("chain")?),
             tx_hash: row.hash("tx_hash")?,
-            ordinal: ordinal(row)?,
+            ordinal: row.small("ordinal")?,
         },
         state: row.word("state")?,
         token: row.address("token")?,
@@ -39,6 +32,8 @@ fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
             Some(charge) => Some((charge, row.word("rule")?)),
             None => None,
         },
+        grounds: row.json("evidence")?,
+        flags: row.json("flags")?,
     })
 }
 
@@ -68,6 +63,25 @@ pub async fn payments_of_charge(
         .bind(charge.as_str())
         .fetch_all(conn)
         .await?;
+    rows.iter().map(payment_from).collect()
+}
+
+/// The payments that are given to no charge and may have been meant for this one, in the order of the chain, orphaned ones
+/// too.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_meant_for(
+    conn: &mut AnyConnection,
+    charge: &ChargeId,
+) -> Result<Vec<Payment>, StoreError> {
+    let rows = sqlx::query(
+        "select p.* from payment_candidate c join payment p on p.chain = c.chain and p.tx_hash = c.tx_hash \
+         and p.ordinal = c.ordinal where c.charge = $1 and p.charge is null order by p.block_number, p.log_index",
+    )
+    .bind(charge.as_str())
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(payment_from).collect()
 }
 
@@ -172,7 +186,7 @@ pub async fn observations_between(
             key: PaymentKey {
                 chain,
                 tx_hash: row.hash("tx_hash")?,
-                ordinal: ordinal(row)?,
+                ordinal: row.small("ordinal")?,
             },
             block_number: row.unsigned("block_number")?,
             block_hash: row.hash("block_hash")?,
@@ -190,13 +204,13 @@ impl WriteTx {
     pub async fn put_payment(&mut self, payment: &Payment) -> Result<(), StoreError> {
         sqlx::query(
             "insert into payment (chain, tx_hash, ordinal, state, token, payer, treasury, amount, block_number, \
-             block_hash, block_time, log_index, level, charge, rule) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             block_hash, block_time, log_index, level, charge, rule, evidence, flags) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              on conflict (chain, tx_hash, ordinal) do update set state = excluded.state, token = excluded.token, \
              payer = excluded.payer, treasury = excluded.treasury, amount = excluded.amount, \
              block_number = excluded.block_number, block_hash = excluded.block_hash, \
              block_time = excluded.block_time, log_index = excluded.log_index, level = excluded.level, \
-             charge = excluded.charge, rule = excluded.rule",
+             charge = excluded.charge, rule = excluded.rule, evidence = excluded.evidence, flags = excluded.flags",
         )
         .bind(int(payment.key.chain.0))
         .bind(payment.key.tx_hash.to_vec())
@@ -213,8 +227,36 @@ impl WriteTx {
         .bind(payment.level.as_str())
         .bind(payment.allocation.as_ref().map(|(charge, _)| charge.as_str()))
         .bind(payment.allocation.as_ref().map(|(_, rule)| rule.as_str()))
+        .bind(json_text(&payment.grounds))
+        .bind(json_text(&payment.flags))
         .execute(self.conn())
         .await?;
+        Ok(())
+    }
+
+    /// Stores the charges that a payment may have been meant for, in place of those that are stored.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn put_candidates(&mut self, key: &PaymentKey, charges: &[ChargeId]) -> Result<(), StoreError> {
+        sqlx::query("delete from payment_candidate where chain = $1 and tx_hash = $2 and ordinal = $3")
+            .bind(int(key.chain.0))
+            .bind(key.tx_hash.to_vec())
+            .bind(i64::from(key.ordinal))
+            .execute(self.conn())
+            .await?;
+        for charge in charges {
+            sqlx::query(
+                "insert into payment_candidate (chain, tx_hash, ordinal, charge) values ($1, $2, $3, $4) \
+                 on conflict (chain, tx_hash, ordinal, charge) do nothing",
+            )
+            .bind(int(key.chain.0))
+            .bind(key.tx_hash.to_vec())
+            .bind(i64::from(key.ordinal))
+            .bind(charge.as_str())
+            .execute(self.conn())
+            .await?;
+        }
         Ok(())
     }
 

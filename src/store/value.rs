@@ -30,6 +30,11 @@ pub(super) trait Columns {
             .transpose()
     }
 
+    fn small(&self, column: &'static str) -> Result<u32, StoreError> {
+        let expected = "a small non-negative integer";
+        u32::try_from(self.int(column)?).map_err(|_| StoreError::Corrupt { column, expected })
+    }
+
     fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
         B256::try_from(self.blob(column)?.as_slice()).map_err(|_| StoreError::Corrupt {
             column,

@@ -83,6 +83,42 @@ async fn a_charge_is_shown_to_its_own_tenant_only() {
 }
 
 #[tokio::test]
+async fn whoever_holds_the_id_sees_that_charge_and_not_whose_it_is() {
+    let mut api = Api::open().await;
+    let body = json!({"plan": "pro", "userId": "alice"});
+    let charge = api.post(CREATE, body).await.ok().clone();
+    let id = charge["id"].as_str().unwrap();
+    // 128 bits, in hexadecimal.
+    assert_eq!(id.strip_prefix("chg_").unwrap().len(), 32);
+    let path = format!("/api/billing/crypto/charge/{id}");
+    let key = std::mem::take(&mut api.key);
+    let bare = |path: &str| Request::builder().uri(path).body(Body::empty()).unwrap();
+    // Whoever they say they are: without a key it is not believed, and not looked at.
+    for query in ["", "?tenantId=other", "?tenantId=acme&userId=bob"] {
+        let seen = api.send(bare(&format!("{path}{query}"))).await;
+        assert_eq!(seen.ok()["due"], charge["due"]);
+        assert!(
+            !seen.text.contains("acme") && !seen.text.contains("alice"),
+            "{}",
+            seen.text
+        );
+        assert!(seen.header("ratelimit-policy").starts_with("\"public\""));
+    }
+    let unknown = format!("/api/billing/crypto/charge/chg_{}", "0".repeat(32));
+    api.send(bare(&unknown)).await.refused(404, "CHARGE_NOT_FOUND");
+    // A credential that is shown is judged.
+    api.get(&path).await.refused(401, "UNAUTHORIZED");
+    api.key = api.new_key(&[Scope::Gates]).await;
+    api.get(&path).await.refused(403, "SCOPE_MISSING");
+    api.key = key;
+    api.get(&path).await.refused(400, "TENANT_REQUIRED");
+    // It is to be seen, not to be changed.
+    let mut delete = bare(&path);
+    *delete.method_mut() = Method::DELETE;
+    api.send(delete).await.refused(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
 async fn what_is_not_sold_is_refused_by_field() {
     let api = Api::open().await;
     for (body, field) in [

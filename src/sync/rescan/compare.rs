@@ -248,7 +248,7 @@ mod tests {
     use alloy::primitives::{B256, Bloom, Bytes, address};
 
     use super::*;
-    use crate::domain::{Header, Level, LogEntry, TRANSFER, Token};
+    use crate::domain::{Flags, Grounds, Header, Level, LogEntry, TRANSFER, Token};
     use crate::store::KeptHeader;
 
     const CHAIN: ChainId = ChainId(1);
@@ -308,6 +308,8 @@ mod tests {
             log_index: 4,
             level: Level::Receipts,
             allocation: None,
+            grounds: Grounds::default(),
+            flags: Flags::default(),
         }
     }
 

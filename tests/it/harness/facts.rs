@@ -11,13 +11,16 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 22] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
+    "server_secret",
+    "charge_reference",
     "observation",
     "payment",
+    "payment_candidate",
     "source",
     "entitlement",
     "customer",

@@ -255,7 +255,11 @@ async fn comes_back(mut chain: Proxied, (name, rules, moved, says): Case) -> Pro
         for charge in &charges {
             let state = chain.world.view(&charge.id).await.state;
             assert!(["open", "detected"].contains(&state.as_str()), "{name}: {state}");
-            assert_eq!(chain.world.plan(&charge.tenant_id), "free", "{name}");
+            assert_eq!(
+                chain.world.plan(charge.tenant_id.as_deref().unwrap()),
+                "free",
+                "{name}"
+            );
         }
         assert_ne!(chain.eligibility(during), Eligibility::Eligible, "{name}");
     }

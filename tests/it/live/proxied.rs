@@ -113,7 +113,12 @@ impl Proxied {
     pub async fn is_paid(&self, charge: &ChargeView) {
         let paid = self.world.wait_state(charge, "paid").await;
         assert_eq!(paid.confirmed, charge.due, "{}", self.label);
-        assert_eq!(self.world.plan(&charge.tenant_id), "pro", "{}", self.label);
+        assert_eq!(
+            self.world.plan(charge.tenant_id.as_deref().unwrap()),
+            "pro",
+            "{}",
+            self.label
+        );
     }
 
     pub async fn member_is(&self, id: u64, wanted: Eligibility) {

@@ -1,6 +1,6 @@
 //! Heights, headers, and what is forgotten.
 
-use tollgate::domain::{Heights, Held, Settled};
+use tollgate::domain::{Heights, Held, Reference, Settled};
 use tollgate::store::{self, BalanceRow, Movement, Role};
 
 use super::samples::{
@@ -192,6 +192,19 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         payment.key.chain = chain;
         tx.put_payment(&payment).await.unwrap();
         tx.put_observation(&payment).await.unwrap();
+        tx.put_candidates(&payment.key, std::slice::from_ref(&charge.terms.id))
+            .await
+            .unwrap();
+        tx.put_reference(&Reference {
+            chain,
+            token: TOKEN,
+            nonce: charge.reference,
+            charge: charge.terms.id.clone(),
+            n: 0,
+            used_at: None,
+        })
+        .await
+        .unwrap();
     }
     tx.wipe_chain(CHAIN).await.unwrap();
     tx.commit().await.unwrap();
@@ -202,6 +215,8 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         "charge",
         "amount_lease",
         "payment",
+        "payment_candidate",
+        "charge_reference",
         "observation",
     ] {
         let chains = column(&store, &format!("select chain from {table}")).await;

@@ -9,6 +9,7 @@ mod holdings;
 mod leases;
 mod mailboxes;
 mod payments;
+mod references;
 mod samples;
 mod sources;
 mod transactions;

@@ -1,10 +1,15 @@
 //! Payments, their observations, and the views for people.
 
-use tollgate::domain::{Amount, Level, MatchRule, Payment, PaymentState};
+use std::collections::BTreeMap;
+
+use tollgate::domain::{
+    Amount, Authorization, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag, PaymentState,
+};
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
 
 use super::samples::{
-    CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, full_charge, open, payment, payment_of,
+    CHAIN, MOST, OTHER, PAYER, TOKEN, begin, block, charge, full_charge, hash, open, payment, payment_of,
+    tenant, user,
 };
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::rows;
@@ -12,6 +17,7 @@ use crate::harness::facts::rows;
 on_both!(
     a_payment_is_stored_whole_and_replaced,
     payments_are_found_by_charge_state_and_height,
+    a_payment_of_nobody_is_found_by_what_it_may_be_meant_for,
     observations_are_marked_and_never_deleted,
     the_views_for_people_say_the_same,
     what_does_not_fit_its_column_is_named,
@@ -20,6 +26,15 @@ on_both!(
 async fn a_payment_is_stored_whole_and_replaced(database: Database) {
     let (store, _database) = open(database).await;
     let first = payment(1, 5);
+    let mut flags = Flags::default();
+    for flag in [
+        PaymentFlag::WrongToken,
+        PaymentFlag::WrongChain,
+        PaymentFlag::Ambiguous,
+        PaymentFlag::Held,
+    ] {
+        flags.set(flag, true);
+    }
     let moved = Payment {
         state: PaymentState::Orphaned,
         token: PAYER,
@@ -31,6 +46,21 @@ async fn a_payment_is_stored_whole_and_replaced(database: Database) {
         log_index: 9,
         level: Level::Ranged,
         allocation: Some(("one".parse().unwrap(), MatchRule::ExactAmount)),
+        grounds: Grounds {
+            named: BTreeMap::from([(MatchRule::ExactAmount, vec!["one".parse().unwrap()])]),
+            meant: vec!["other".parse().unwrap()],
+            authorization: Some(Authorization {
+                authorizer: PAYER,
+                nonce: hash(9),
+                log_index: 8,
+            }),
+            wallet: vec![(tenant("acme"), user("jo"))],
+            decider: Some(Decider {
+                actor: "key:1".to_owned(),
+                note: Some("as \"they\" said".to_owned()),
+            }),
+        },
+        flags,
         ..first.clone()
     };
     let mut second_log = first.clone();
@@ -102,6 +132,28 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
     assert_eq!(seeds(above), [6]);
     let between = store::payments_between(&mut conn, CHAIN, 3, 5).await.unwrap();
     assert_eq!(seeds(between), [1, 2, 3, 5], "orphaned too");
+}
+
+async fn a_payment_of_nobody_is_found_by_what_it_may_be_meant_for(database: Database) {
+    let (store, _database) = open(database).await;
+    let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
+    let mut tx = begin(&store).await;
+    let (later, sooner) = (payment(1, 6), payment(2, 5));
+    for payment in [&later, &sooner] {
+        tx.put_payment(payment).await.unwrap();
+        let named = [&one, &other].map(Clone::clone);
+        tx.put_candidates(&payment.key, &named).await.unwrap();
+    }
+    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
+    assert_eq!(found, [sooner.clone(), later.clone()]);
+    tx.put_candidates(&later.key, std::slice::from_ref(&one))
+        .await
+        .unwrap();
+    let found = store::payments_meant_for(tx.conn(), &other).await.unwrap();
+    assert_eq!(found, [sooner], "they are replaced");
+    tx.put_payment(&payment_of(2, 5, "other")).await.unwrap();
+    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
+    assert_eq!(found, [later], "what is given to a charge is meant for it");
 }
 
 async fn observations_are_marked_and_never_deleted(database: Database) {

@@ -2,8 +2,8 @@
 
 use alloy::primitives::{Address, B256, Bloom, U256};
 use tollgate::domain::{
-    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Header, Interval, Level,
-    MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, TenantId, Totals, UserId,
+    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Grounds, Header,
+    Interval, Level, MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, TenantId, Totals, UserId,
 };
 use tollgate::store::{Instance, Store, WriteTx};
 
@@ -92,6 +92,7 @@ pub fn charge(id: &str) -> Charge {
         totals: Totals::default(),
         cancelled_at: None,
         paid_at: None,
+        reference: B256::ZERO,
         sequence: 1,
     }
 }
@@ -106,6 +107,10 @@ pub fn full_charge(id: &str) -> Charge {
         ChargeFlag::Duplicate,
         ChargeFlag::Reorged,
         ChargeFlag::ChainBlind,
+        ChargeFlag::WrongToken,
+        ChargeFlag::WrongChain,
+        ChargeFlag::Ambiguous,
+        ChargeFlag::Held,
     ] {
         flags.set(flag, true);
     }
@@ -122,6 +127,7 @@ pub fn full_charge(id: &str) -> Charge {
         },
         cancelled_at: Some(-1),
         paid_at: Some(i64::MAX),
+        reference: hash(0xfe),
         sequence: i64::MAX,
         ..charge
     }
@@ -145,6 +151,8 @@ pub fn payment(seed: u8, number: u8) -> Payment {
         log_index: 3,
         level: Level::Receipts,
         allocation: None,
+        grounds: Grounds::default(),
+        flags: Flags::default(),
     }
 }
 

@@ -1,0 +1,53 @@
+//! References of charges, and the secret behind them.
+
+use tollgate::domain::Reference;
+use tollgate::store;
+
+use super::samples::{CHAIN, OTHER, PAYER, TOKEN, begin, hash, open};
+use crate::harness::databases::{Database, on_both};
+
+on_both!(
+    a_reference_is_found_by_its_nonce_on_its_token,
+    a_secret_is_made_once,
+);
+
+async fn a_reference_is_found_by_its_nonce_on_its_token(database: Database) {
+    let (store, _database) = open(database).await;
+    let offered = Reference {
+        chain: CHAIN,
+        token: TOKEN,
+        nonce: hash(1),
+        charge: "one".parse().unwrap(),
+        n: u32::MAX,
+        used_at: None,
+    };
+    let used = Reference {
+        used_at: Some(-1),
+        ..offered.clone()
+    };
+    let mut tx = begin(&store).await;
+    for stored in [&offered, &used] {
+        tx.put_reference(stored).await.unwrap();
+        let found = store::reference(tx.conn(), (CHAIN, TOKEN), hash(1))
+            .await
+            .unwrap();
+        assert_eq!(found.as_ref(), Some(stored));
+    }
+    for (place, nonce) in [
+        ((OTHER, TOKEN), hash(1)),
+        ((CHAIN, PAYER), hash(1)),
+        ((CHAIN, TOKEN), hash(2)),
+    ] {
+        assert_eq!(store::reference(tx.conn(), place, nonce).await.unwrap(), None);
+    }
+}
+
+async fn a_secret_is_made_once(database: Database) {
+    let (store, _database) = open(database).await;
+    for (name, fresh, expected) in [("a", 1, 1), ("a", 2, 1), ("b", 3, 3)] {
+        let mut tx = begin(&store).await;
+        let secret = tx.server_secret(name, hash(fresh)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(secret, hash(expected));
+    }
+}
