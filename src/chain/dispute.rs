@@ -15,16 +15,16 @@ use crate::domain::BlockRef;
 /// What the endpoints say of a block that was final.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dispute {
-    /// Enough operators have it, and those that have another are put aside.
+    /// Enough operators have it, no fewer than have another, and these are put aside.
     Upheld,
     /// Nobody can say yet: one that could be asked does not answer, or none does.
     Open,
-    /// All that can be asked, and enough operators, have another; the endpoints' names.
+    /// Enough operators have another; the endpoints' names.
     Lost(Vec<Arc<str>>),
 }
 
 impl ChainReader {
-    /// Asks every endpoint for its block at the height of `ours`.
+    /// Asks every endpoint for its block at the height of `ours`. One whose head stands still follows no chain any more.
     pub async fn dispute(&self, ours: BlockRef) -> Dispute {
         let endpoints = self.endpoints().ranked();
         let params = json!([quantity(ours.number), false]);
@@ -35,18 +35,23 @@ impl ChainReader {
         let (mut same, mut other, mut silent) = (Vec::new(), Vec::new(), false);
         for (endpoint, answer) in endpoints.iter().zip(answers) {
             match answer {
-                Ok(header) if header.hash == ours.hash => same.push(endpoint),
+                Ok(header) if header.hash == ours.hash => {
+                    if !endpoint.identity().is_stale() {
+                        same.push(endpoint);
+                    }
+                }
                 Ok(_) => other.push(endpoint),
                 Err(_) => silent |= is_usable(endpoint),
             }
         }
-        if operators_of(&same) >= self.agree() {
+        let (upheld, contradicted) = (operators_of(&same), operators_of(&other));
+        if upheld >= contradicted.max(self.agree()) {
             for endpoint in other {
                 put_aside(endpoint, ours);
             }
             return Dispute::Upheld;
         }
-        if silent || operators_of(&other) < self.agree() {
+        if silent || contradicted < self.agree() {
             return Dispute::Open;
         }
         let names = other
