@@ -71,6 +71,7 @@ create table charge (
 );
 create index charge_by_subject on charge (tenant, product, state);
 create index charge_by_deadline on charge (state, expires_at);
+create index charge_by_time on charge (tenant, created_at, id);
 
 -- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge.
 create table amount_lease (

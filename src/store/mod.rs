@@ -38,8 +38,8 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
-    pool_usage, tenants_charged_on,
+    ChargeFilter, charge, charge_ids_due, charges_of_tenant, leased_charges, open_charge_for,
+    open_charges_of_tenant, paid_charges, pool_usage, tenants_charged_on,
 };
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
