@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::place::{CHAIN, Place};
-use crate::cli::tollgate;
+use crate::cli::{Said, tollgate};
 use crate::harness::service::Service;
 
 /// Deeper than what anvil calls final, which trails its head by 64 blocks.
 const DEEP: u64 = 90;
+const DEADLINE: Duration = Duration::from_secs(30);
 
 async fn quarantined(service: &Service) -> String {
     service
@@ -22,6 +23,21 @@ async fn quarantined(service: &Service) -> String {
         .iter()
         .find(|reason| reason["check"] == "chain_quarantined");
     reason.unwrap()["detail"].as_str().unwrap().to_owned()
+}
+
+async fn resolve(place: &Place, how: &[&str]) -> Said {
+    let base = ["chain", "resolve", "--chain", CHAIN];
+    tollgate(&place.config(), &[&base, how].concat()).await
+}
+
+async fn assert_becomes(service: &Service, place: &Place, number: usize, state: &str) {
+    let charge = place.charge_of(number);
+    let path = format!("/api/billing/crypto/charge/{charge}?tenantId=t{number}");
+    let end = Instant::now() + DEADLINE;
+    while service.get(&path).await["state"] != state {
+        assert!(Instant::now() < end, "{state}: {}", service.told());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,23 +71,13 @@ async fn an_operator_resolves_a_quarantine_and_the_service_goes_on_by_itself() {
     let subscription = "/api/billing/subscription?tenantId=t0";
     assert_eq!(plan(&service.get(subscription).await), "pro");
 
-    let config = place.config();
-    let resolve = |how: Vec<String>| {
-        let base = ["chain", "resolve", "--chain", CHAIN].map(str::to_owned);
-        let arguments: Vec<String> = base.into_iter().chain(how).collect();
-        let config = config.clone();
-        async move {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            tollgate(&config, &arguments).await
-        }
-    };
-    let said = resolve(vec!["--accept-from".to_owned(), (head + 1).to_string()]).await;
+    let said = resolve(&place, &["--accept-from", &(head + 1).to_string()]).await;
     assert!(
         !said.success && said.err.contains("must be between 1 and"),
         "{}",
         said.err
     );
-    let said = resolve(vec!["--accept-from".to_owned(), first.to_string()]).await;
+    let said = resolve(&place, &["--accept-from", &first.to_string()]).await;
     assert!(
         said.success && said.out.contains("resolved: undone from block"),
         "{}{}",
@@ -83,20 +89,9 @@ async fn an_operator_resolves_a_quarantine_and_the_service_goes_on_by_itself() {
     assert_eq!(plan(&service.get(subscription).await), "free");
     place.pay(&service).await;
     place.anvil.mine(2).await;
-    let charge = |number: usize| {
-        format!(
-            "/api/billing/crypto/charge/{}?tenantId=t{number}",
-            place.charge_of(number)
-        )
-    };
-    let end = Instant::now() + Duration::from_secs(30);
-    while service.get(&charge(1)).await["state"] != "paid" {
-        assert!(Instant::now() < end, "{}", service.told());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let reversed = service.get(&charge(0)).await;
-    assert_eq!(reversed["state"], "reversed");
-    let again = resolve(vec!["--keep".to_owned()]).await;
+    assert_becomes(&service, &place, 1, "paid").await;
+    assert_becomes(&service, &place, 0, "reversed").await;
+    let again = resolve(&place, &["--keep"]).await;
     assert!(
         !again.success && again.err.contains("is not quarantined"),
         "{}",
