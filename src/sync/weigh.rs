@@ -31,9 +31,9 @@ impl ChainTask {
             self.tags.finalized.hear(&self.window, finalized);
         }
         let mut outcome = Ok(());
-        for head in &heard.heads {
+        for (endpoint, head) in &heard.heads {
             let lags = self.window.contains(head.block());
-            if !lags {
+            if !lags && !self.is_outvoted(endpoint) {
                 self.saw(head);
                 outcome = outcome.and(self.follow_head(head).await);
             }
@@ -62,6 +62,12 @@ impl ChainTask {
         };
         self.hear_operators(&[opinion]);
         self.settle().await
+    }
+
+    /// Whether what an endpoint said last contradicts what enough operators say. Its head is then none of this chain's.
+    pub(super) fn is_outvoted(&self, endpoint: &str) -> bool {
+        let outvoted = self.council.outvoted(&self.window);
+        outvoted.iter().any(|(known, _)| **known == *endpoint)
     }
 
     fn hear_operators(&mut self, opinions: &[Opinion]) {
