@@ -298,9 +298,6 @@ impl ChainTask {
 
     async fn hear_head(&mut self, head: StreamedHead, stream: &StreamHandle) -> Result<(), SyncError> {
         self.lower_polls = 0;
-        if self.reader.is_contradicting(&head.endpoint) {
-            return Ok(());
-        }
         if self.window.contains(head.block) {
             return self.hear_vouch(&head.endpoint, head.block).await;
         }

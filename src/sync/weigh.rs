@@ -64,10 +64,11 @@ impl ChainTask {
         self.settle().await
     }
 
-    /// Whether what an endpoint said last contradicts what enough operators say. Its head is then none of this chain's.
+    /// Whether what an endpoint said last contradicts what enough operators say, or what was final. Its head is then none of
+    /// this chain's.
     pub(super) fn is_outvoted(&self, endpoint: &str) -> bool {
         let outvoted = self.council.outvoted(&self.window);
-        outvoted.iter().any(|(known, _)| **known == *endpoint)
+        outvoted.iter().any(|(known, _)| **known == *endpoint) || self.reader.is_contradicting(endpoint)
     }
 
     fn hear_operators(&mut self, opinions: &[Opinion]) {
