@@ -7,7 +7,6 @@ use super::task::{ChainTask, Halt, SyncError};
 use crate::chain::Dispute;
 use crate::engine::Quarantine;
 use crate::health::Concern;
-use crate::metrics;
 
 /// How often it is looked whether a person has resolved a quarantine.
 const RESOLVED_POLL: Duration = Duration::from_secs(1);
@@ -53,7 +52,6 @@ impl ChainTask {
             is_note: false,
         };
         self.health.set_concerns(self.settings.id, vec![concern]);
-        self.show(metrics::CHAIN_QUARANTINED, Some(1));
         self.report(Some("quarantined"));
         Ok(())
     }

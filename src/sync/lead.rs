@@ -1,9 +1,9 @@
 //! Who reads a chain, where several instances share one database: one leads, the others follow it and take its place.
 //!
 //! A follower asks no endpoint; memory is brought up to the leader's blocks by the engine. Its readiness is that of the
-//! blocks which the leader reads. A halt ends an instance's turn: another, whose configuration may be better, gets one. So
-//! does a chain that cannot be opened; who gave such a turn up rests before the next, longer each time, so that a chain whose
-//! endpoints nobody reaches is not passed to and fro.
+//! blocks which the leader reads, and of what holds them. A halt ends an instance's turn: another, whose configuration may be
+//! better, gets one. So does a chain that cannot be opened; who gave such a turn up rests before the next, longer each time, so
+//! that a chain whose endpoints nobody reaches is not passed to and fro.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::task::{ChainTask, Halt, SyncError};
 use crate::chain::Network;
 use crate::config;
+use crate::domain::Held;
 use crate::engine::{Candidate, Engine, EngineError, LOOK_EVERY, Turn};
-use crate::health::{ChainHealth, Health};
+use crate::health::{ChainHealth, Concern, Health};
 use crate::metrics;
 use crate::retry::Backoff;
 use crate::store::{Instance, Role};
@@ -182,8 +183,25 @@ impl Place {
             ..ChainHealth::default()
         };
         self.health.set_chain(chain, health);
+        self.health.set_concerns(chain, self.held());
         self.health.set_endpoints(chain, Vec::new());
         Ok(())
+    }
+
+    /// What keeps the leader's blocks from counting, as it stored it.
+    fn held(&self) -> Vec<Concern> {
+        let known = self.engine.chain(self.settings.id).unwrap_or_default();
+        let concern = |check, held: Option<Held>| {
+            let detail = held?.reason;
+            Some(Concern {
+                check,
+                detail,
+                is_note: false,
+            })
+        };
+        let quarantined = concern("chain_quarantined", known.quarantined);
+        let stalled = concern("chain_finality_stalled", known.stalled);
+        quarantined.into_iter().chain(stalled).collect()
     }
 
     fn note_deposed(&self) {
