@@ -105,6 +105,7 @@ fn settings(config: &Config) -> Settings {
         payments: config.payments.clone(),
         wallets: config.wallets.clone(),
         webhooks: names.collect(),
+        public_url: config.server.public_url.clone(),
     }
 }
 
@@ -148,7 +149,10 @@ impl App {
         spawn_jobs(&mut base, &engine);
         let routes = watch::Sender::new(routes(&config, &engine, &health));
         let current = routes.subscribe();
-        api.spawn("api", move |stop| serve(api_listener, changing(current), stop));
+        api.spawn("api", move |stop| {
+            let router = api::until(changing(current), stop.clone());
+            serve(api_listener, router, stop)
+        });
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
         let mut app = Self {
             config,

@@ -143,6 +143,8 @@ fn config(folder: &std::path::Path) -> Config {
             max_body_bytes: 64 * 1024,
             request_timeout: Duration::from_secs(10),
             requests_per_second: 10_000,
+            max_event_streams: 10,
+            public_url: None,
         },
         store: config::StoreSettings {
             url: format!("sqlite://{}/test.sqlite", folder.display()).into(),
@@ -193,6 +195,7 @@ impl Api {
             payments: config.payments.clone(),
             wallets: config.wallets.clone(),
             webhooks: vec!["chat".to_owned()],
+            public_url: config.server.public_url.clone(),
         };
         let store = Store::open(&config.store).await.unwrap();
         let engine = Engine::open(store, settings, catalogue, clock.clone())
