@@ -18,6 +18,7 @@ mod lock;
 mod outbox;
 mod payment;
 mod reference;
+mod review;
 mod source;
 mod value;
 
@@ -53,6 +54,7 @@ pub use payment::{
     payments_of_charge, payments_up_to,
 };
 pub use reference::reference;
+pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one
