@@ -6,6 +6,7 @@ mod checks;
 mod documents;
 mod gates;
 mod health;
+mod paying;
 mod wallets;
 mod webhooks;
 
