@@ -69,9 +69,10 @@ async fn assert_fits(tab: &Tab) {
     assert!(wide[0].as_u64() <= wide[1].as_u64(), "{wide}");
 }
 
-/// What an element shows, on one line.
+/// What an element shows, on one line; nothing while it is hidden.
 async fn text(tab: &Tab, selector: &str) -> String {
-    let expression = format!("document.querySelector({}).innerText", json!(selector));
+    let element = format!("document.querySelector({})", json!(selector));
+    let expression = format!("{element}.checkVisibility() ? {element}.innerText : ''");
     let shown = tab.value(&expression).await;
     let words: Vec<&str> = shown.as_str().unwrap_or_default().split_whitespace().collect();
     words.join(" ")
