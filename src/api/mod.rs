@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod cors;
 mod coverage;
 mod cursor;
 mod documents;
@@ -38,14 +39,16 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, Millis, Role};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
+use crate::jwt::Verifier;
 use crate::metrics::Recorder;
 use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
@@ -60,6 +63,8 @@ pub struct Settings {
     pub server: config::Server,
     /// Whose signatures are believed.
     pub stripe: config::Stripe,
+    /// Says whom users' tokens stand for.
+    pub tokens: Arc<Verifier>,
 }
 
 /// What every handler may use.
@@ -67,6 +72,7 @@ pub struct Settings {
 struct App {
     engine: Engine,
     stripe: config::Stripe,
+    tokens: Arc<Verifier>,
     health: Health,
     limits: Limits,
     probe: probes::Probe,
@@ -96,13 +102,15 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
-    const CHECK: Guard = Guard::Key(&[Scope::Check]);
-    const BILLING: Guard = Guard::Key(&[Scope::Billing]);
-    const BILLING_READS: Guard = Guard::Key(&[Scope::Billing, Scope::Check]);
-    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check]);
-    const GATES: Guard = Guard::Key(&[Scope::Gates]);
-    const GATES_READS: Guard = Guard::Key(&[Scope::Gates, Scope::Check]);
+fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
+    const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
+    const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
+    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
+    const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
+    const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
+    const WALLETS: Guard = Guard::Caller(&[Scope::Gates], Role::User);
+    const WALLETS_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::User);
     const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
     let group = OpenApiRouter::new;
     let probes = group()
@@ -133,13 +141,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
         .routes(routes!(streams::events));
     let gates = group()
         .routes(routes!(gates::create))
-        .routes(routes!(gates::delete))
+        .routes(routes!(gates::delete));
+    let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
+    let wallets = group()
         .routes(routes!(wallets::nonce))
         .routes(routes!(wallets::link));
-    let gates_reads = group()
-        .routes(routes!(gates::list))
-        .routes(routes!(gates::show))
-        .routes(routes!(wallets::list));
+    let wallets_reads = group().routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))
         .routes(routes!(coverage::show));
@@ -153,6 +160,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),
+        (WALLETS, wallets),
+        (WALLETS_READS, wallets_reads),
         (ADMIN, admin),
     ]
 }
@@ -169,15 +178,20 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
     for chain in &engine.settings().chains {
         health.expect_chain(chain.id, &chain.name, chain.block_time);
     }
-    let Settings { server, stripe } = settings;
+    let Settings {
+        server,
+        stripe,
+        tokens,
+    } = settings;
     let app = Arc::new(App {
-        limits: Limits::new(server.requests_per_second),
+        limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
         probe: probes::Probe::default(),
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
         engine,
         stripe,
+        tokens,
         health,
     });
     let mut router = Router::new();
@@ -201,6 +215,7 @@ fn framed<S: Clone + Send + Sync + 'static>(router: Router<S>, server: &config::
         .layer(DefaultBodyLimit::max(server.max_body_bytes))
         .layer(from_fn_with_state(server.request_timeout, frame::deadline))
         .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(option_layer(cors::layer(&server.allowed_origins)))
         .layer(from_fn(frame::frame))
 }
 

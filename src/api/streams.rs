@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -195,7 +195,10 @@ pub(super) async fn events(
         _seat: seat,
     };
     let now = stream.view();
-    let last = headers.get("last-event-id").map(|value| value.as_bytes());
+    if !viewer.may_see(now.user_id.as_deref()) {
+        return Err(Problem::not_found("charge"));
+    }
+    let last = headers.get("last-event-id").map(HeaderValue::as_bytes);
     if last == Some(mark(&now).as_bytes()) {
         if is_over(&now) {
             return Ok(StatusCode::NO_CONTENT.into_response());

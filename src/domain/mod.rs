@@ -12,6 +12,7 @@ mod payment;
 mod plan;
 mod product;
 mod review;
+mod role;
 mod source;
 mod transfer;
 
@@ -30,6 +31,7 @@ pub use payment::{
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
+pub use role::Role;
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
 pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
 

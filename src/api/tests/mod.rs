@@ -1,6 +1,7 @@
 //! The API over an engine on a database of its own, asked as a caller would ask.
 
 mod asking;
+mod browser;
 mod charges;
 mod checks;
 mod documents;
@@ -10,6 +11,7 @@ mod paying;
 mod wallets;
 mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bloom, Bytes, address};
@@ -29,6 +31,7 @@ use crate::domain::{
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
 use crate::health::{ChainHealth, EndpointStatus, Health};
+use crate::jwt::Verifier;
 use crate::store::Store;
 
 /// 2025-10-09T08:53:20Z.
@@ -146,6 +149,7 @@ fn config(folder: &std::path::Path) -> Config {
             requests_per_second: 10_000,
             max_event_streams: 10,
             public_url: None,
+            allowed_origins: vec!["https://chat.example.org".to_owned()],
         },
         store: config::StoreSettings {
             url: format!("sqlite://{}/test.sqlite", folder.display()).into(),
@@ -176,6 +180,7 @@ fn config(folder: &std::path::Path) -> Config {
             webhook_secrets: vec!["whsec_of_last_year".into(), SECRET.into()],
             tolerance: Duration::from_mins(5),
         },
+        jwt: browser::jwt(),
         webhooks: Vec::new(),
         chains: vec![anvil()],
     }
@@ -206,6 +211,7 @@ impl Api {
         let served = super::Settings {
             server: config.server,
             stripe: config.stripe,
+            tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

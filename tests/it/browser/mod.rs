@@ -4,6 +4,7 @@ mod states;
 mod wallets;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tollgate::api;
 use tollgate::config;
 use tollgate::engine::Engine;
 use tollgate::health::Health;
+use tollgate::jwt::Verifier;
 
 use crate::harness::chromium::Tab;
 use crate::harness::repository;
@@ -30,12 +32,18 @@ impl Served {
             requests_per_second: 1_000,
             max_event_streams: 100,
             public_url: None,
+            allowed_origins: Vec::new(),
         };
         let stripe = config::Stripe {
             webhook_secrets: Vec::new(),
             tolerance: Duration::from_mins(5),
         };
-        let settings = api::Settings { server, stripe };
+        let tokens = Arc::new(Verifier::new(no_tokens(), None).unwrap());
+        let settings = api::Settings {
+            server,
+            stripe,
+            tokens,
+        };
         let router = api::router(engine.clone(), settings, Health::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -45,6 +53,24 @@ impl Served {
 
     fn page(&self, charge: &str) -> String {
         format!("http://{}/pay/{charge}", self.address)
+    }
+}
+
+/// Nobody's tokens are believed.
+fn no_tokens() -> config::Jwt {
+    let claim = |name: &str| config::ClaimPath(vec![name.to_owned()]);
+    config::Jwt {
+        hs256_secrets: Vec::new(),
+        jwks: None,
+        algorithms: Vec::new(),
+        issuer: None,
+        audiences: Vec::new(),
+        user_claim: claim("sub"),
+        tenant_claim: claim("tenant"),
+        role_claim: claim("role"),
+        default_role: None,
+        leeway: Duration::from_secs(30),
+        requests_per_second: 1,
     }
 }
 
