@@ -1,16 +1,15 @@
-// Paying with a wallet that the browser holds (EIP-1193), found by announcement (EIP-6963) or as window.ethereum. The wallet
-// signs and sends; this page never holds a key.
+// Paying with a wallet that the browser holds (EIP-1193), found by announcement (EIP-6963) or as window.ethereum. The
+// wallet signs and sends; this page never holds a key.
 
 const [saidBox, failedBox, walletList] = ['wallet-said', 'wallet-failed', 'wallets'].map(byId)
 
 // What a wallet must be told of a network that it does not know; each network's own published endpoint.
-const ether = { name: 'Ether', symbol: 'ETH', decimals: 18 }
 const NETWORKS = {
-  10: ['OP Mainnet', ether, 'https://mainnet.optimism.io', 'https://optimistic.etherscan.io'],
-  56: ['BNB Smart Chain', { name: 'BNB', symbol: 'BNB', decimals: 18 }, 'https://bsc-dataseed.bnbchain.org', 'https://bscscan.com'],
-  137: ['Polygon', { name: 'POL', symbol: 'POL', decimals: 18 }, 'https://polygon-rpc.com', 'https://polygonscan.com'],
-  8453: ['Base', ether, 'https://mainnet.base.org', 'https://basescan.org'],
-  42161: ['Arbitrum One', ether, 'https://arb1.arbitrum.io/rpc', 'https://arbiscan.io'],
+  10: ['OP Mainnet', 'ETH', 'https://mainnet.optimism.io', 'https://optimistic.etherscan.io'],
+  56: ['BNB Smart Chain', 'BNB', 'https://bsc-dataseed.bnbchain.org', 'https://bscscan.com'],
+  137: ['Polygon', 'POL', 'https://polygon-rpc.com', 'https://polygonscan.com'],
+  8453: ['Base', 'ETH', 'https://mainnet.base.org', 'https://basescan.org'],
+  42161: ['Arbitrum One', 'ETH', 'https://arb1.arbitrum.io/rpc', 'https://arbiscan.io'],
 }
 
 // Function selectors, the first four bytes of the hash of each signature.
@@ -31,7 +30,9 @@ const inWords = (error) => {
   const text = String(error?.data?.message ?? error?.message ?? error)
   if (isAnswerOf(error, 4001)) return 'You declined in your wallet. Nothing was sent.'
   if (isAnswerOf(error, 4100)) return 'Your wallet has not allowed this page to use that account.'
-  if (isAnswerOf(error, 4900) || isAnswerOf(error, 4901)) return 'Your wallet is not connected to the network. Nothing was sent.'
+  if (isAnswerOf(error, 4900) || isAnswerOf(error, 4901)) {
+    return 'Your wallet is not connected to the network. Nothing was sent.'
+  }
   if (isAnswerOf(error, -32002)) return 'Your wallet already waits for an answer from you: open it and look there.'
   if (/exceeds (the )?balance|ERC20InsufficientBalance|0xe450d38c/i.test(text)) {
     return `This wallet does not hold enough ${checkout.charge.token.symbol}. Nothing was sent.`
@@ -57,11 +58,13 @@ const switchChain = async (provider) => {
     const network = NETWORKS[chainId]
     if (!isAnswerOf(error, 4902)) throw error
     if (!network) throw new Refusal(`Your wallet does not know ${chainName()}. Add it there, then try again.`)
-    const [name, nativeCurrency, rpc, explorer] = network
+    const [name, coin, rpc, explorer] = network
+    const nativeCurrency = { name: coin, symbol: coin, decimals: 18 }
     const known = { chainName: name, nativeCurrency, rpcUrls: [rpc], blockExplorerUrls: [explorer] }
     await provider.request({ method: 'wallet_addEthereumChain', params: [{ chainId: wanted, ...known }] })
   }
-  if (!(await isThere())) throw new Refusal(`Your wallet is on another network. Change it to ${chainName()}, then try again.`)
+  if (await isThere()) return
+  throw new Refusal(`Your wallet is on another network. Change it to ${chainName()}, then try again.`)
 }
 
 const checkBalance = async (provider, account, amount) => {
@@ -73,11 +76,12 @@ const checkBalance = async (provider, account, amount) => {
   throw new Refusal(`This account holds ${has}, and ${needs} is needed. Nothing was sent.`)
 }
 
-// An authorization (EIP-3009) that names the charge by its nonce; whoever sends it, the money moves once.
-const authorize = async (provider, account, typedData) => {
-  const message = { ...typedData.message, from: account }
+// An authorization (EIP-3009) that names the charge by its nonce; whoever sends it, the money moves once. None where the
+// account is a contract, whose signature has another form.
+const authorize = async (provider, account, authorization) => {
+  const message = { ...authorization.message, from: account }
   setText(saidBox, 'First of two steps: sign the authorization in your wallet.')
-  const asked = JSON.stringify({ ...typedData, message })
+  const asked = JSON.stringify({ ...authorization, message })
   const signature = await provider.request({ method: 'eth_signTypedData_v4', params: [account, asked] })
   if (!/^0x[0-9a-f]{130}$/i.test(signature)) return null
   const [r, s] = [signature.slice(2, 66), signature.slice(66, 130)]
@@ -98,7 +102,8 @@ const payWith = async (provider) => {
   const charge = await reload()
   if (!isPayable(charge)) throw new Refusal('There is nothing to pay any more; see above.')
   await checkBalance(provider, account, BigInt(charge.remaining.baseUnits))
-  const signed = charge.typedData ? await authorize(provider, account, charge.typedData) : null
+  const { authorization } = charge
+  const signed = authorization ? await authorize(provider, account, authorization) : null
   setText(saidBox, signed ? 'Second step: confirm the payment in your wallet.' : 'Confirm the payment in your wallet.')
   const data = signed ?? transfer(charge)
   const transaction = { from: account, to: charge.token.address, value: '0x0', data }
