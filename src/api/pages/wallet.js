@@ -156,8 +156,12 @@ const findWallets = () => {
     if (info && provider && offered.size < MAX_WALLETS) offer(provider, String(info.name).slice(0, 40), info.icon)
   })
   window.dispatchEvent(new Event('eip6963:requestProvider'))
-  // Announcements are answered at once; a wallet that announces nothing may still stand here.
-  if (window.ethereum && offered.size === 0) offer(window.ethereum, 'your browser wallet')
+  // Announcements are made at once; a wallet that makes none may stand here, or come a little later.
+  const offerInjected = () => {
+    if (window.ethereum && offered.size === 0) offer(window.ethereum, 'your browser wallet')
+  }
+  offerInjected()
+  window.addEventListener('ethereum#initialized', offerInjected, { once: true })
 }
 
 findWallets()
