@@ -160,8 +160,8 @@ impl App {
         let routes = watch::Sender::new(routes(&config, &engine, &health, &tokens));
         let current = routes.subscribe();
         api.spawn("api", move |stop| {
-            let router = api::until(changing(current), stop.clone());
-            serve(api_listener, router, stop)
+            let served = api::until(changing(current), stop.clone());
+            serve(api_listener, served, stop)
         });
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
         let mut app = Self {
