@@ -13,3 +13,4 @@ mod ranges;
 mod rescan;
 mod unprovable;
 mod world;
+pub mod world;
