@@ -95,7 +95,7 @@ impl ChainTask {
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
         self.keep(&opened.headers);
-        self.tags = Tags::default();
+        self.tags = Tags::new(self.settings.agree);
         self.council = Council::new(self.settings.agree);
         self.stalled = opened.row.stalled.as_ref().map(|held| held.reason.clone());
     }

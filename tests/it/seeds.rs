@@ -71,6 +71,12 @@ fn a_tag_of_a_forged_branch_is_no_height_to_go_back_from() {
     assert_all_right(&[168, 228]);
 }
 
+/// A forger's tag made final what the next reorganisation took back.
+#[test]
+fn one_operator_of_two_makes_nothing_final() {
+    assert_all_right(&[2185, 2230]);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 44, 170, 226] {

@@ -328,8 +328,8 @@ impl World {
         };
         let (now_ms, operator) = (self.now_ms(), self.nodes[slot].plan.operator);
         match which.as_str() {
-            Some("safe") => self.sayings.tagged(Tag::Safe, hash, now_ms),
-            Some("finalized") => self.sayings.tagged(Tag::Finalized, hash, now_ms),
+            Some("safe") => self.sayings.tagged(Tag::Safe, operator, hash, now_ms),
+            Some("finalized") => self.sayings.tagged(Tag::Finalized, operator, hash, now_ms),
             _ => self.sayings.named(operator, hash, now_ms),
         }
     }
