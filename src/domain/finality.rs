@@ -76,6 +76,13 @@ impl Tier {
         bounds.into_iter().min().flatten()
     }
 
+    /// How many blocks a block may have to wait for, where all is well; none where a tag alone decides.
+    #[must_use]
+    pub fn patience(&self) -> Option<u64> {
+        let depth = self.depth();
+        (self.tag.is_none() || self.or_confirmations.is_some()).then_some(depth)
+    }
+
     /// The deepest that it may look below what is read, in blocks.
     #[must_use]
     pub fn depth(&self) -> u64 {
