@@ -141,6 +141,7 @@ pub(super) struct Tier {
 pub(super) struct Token {
     pub(super) address: String,
     pub(super) symbol: String,
+    pub(super) unit: Option<String>,
     pub(super) decimals: i64,
     pub(super) dust: Option<Units>,
 }

@@ -117,6 +117,7 @@ fn anvil() -> config::Chain {
         chain: ANVIL,
         address: USDC,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(10_000),
     };

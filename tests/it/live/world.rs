@@ -328,6 +328,7 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
         chain: CHAIN,
         address: usdc,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(1_000),
     };
