@@ -174,16 +174,19 @@ impl ChainTask {
             }
         }
         if self.is_below_finalized(common) {
-            common = self.branching_point(top).await?;
+            common = self.branching_point(top, lags).await?;
         }
         Ok(Common::Block(common))
     }
 
     /// Where the branch that the chain has at the height of `top` leaves ours, if not below what is final. What one operator
     /// says of heights may be of several nodes behind one address, one of them far behind; a branch by hash is one chain.
-    async fn branching_point(&self, top: BlockRef) -> Result<BlockRef, SyncError> {
+    async fn branching_point(&self, top: BlockRef, lags: bool) -> Result<BlockRef, SyncError> {
         if self.council.is_asked() {
             return Err(Halt::BelowFinalized.into());
+        }
+        if lags {
+            return Err(SyncError::Behind);
         }
         let mut below = self.reader.header_by_number(top.number).await?;
         loop {
