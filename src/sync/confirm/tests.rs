@@ -95,7 +95,11 @@ fn shared(said: &[TagSaid]) -> Result<Option<BlockRef>, Stall> {
 fn a_tag_stands_where_enough_operators_have_it() {
     let one = said("a", heard(18, 1));
     assert_eq!(shared(&[]), Ok(None));
-    assert_eq!(shared(&[one.clone()]), Ok(None), "the other was not heard of yet");
+    assert_eq!(
+        shared(std::slice::from_ref(&one)),
+        Ok(None),
+        "the other was not heard of yet"
+    );
     let both = |other| shared(&[one.clone(), said("b", other)]);
     assert_eq!(both(heard(15, 1)), Ok(Some(block(15, 1))), "the lower of two");
     assert_eq!(both(heard(20, 1)), Ok(Some(block(18, 1))));
