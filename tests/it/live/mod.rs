@@ -10,4 +10,4 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
-mod world;
+pub mod world;
