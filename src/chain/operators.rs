@@ -41,7 +41,7 @@ impl ChainReader {
             .await
     }
 
-    /// The block of a finality tag.
+    /// The block of a finality tag, by one endpoint's word.
     ///
     /// # Errors
     /// Every endpoint failed, or its header is unproven.
@@ -50,6 +50,11 @@ impl ChainReader {
             fetch_header(&endpoint, "eth_getBlockByNumber", json!([tag.as_str(), false])).await
         })
         .await
+    }
+
+    /// Every operator's block of a finality tag.
+    pub async fn tags(&self, tag: Tag) -> Vec<Said> {
+        self.ask_operators(json!([tag.as_str(), false]), None).await
     }
 
     /// Asks an endpoint last for a while: enough others have another block at this height than it has.
@@ -136,13 +141,14 @@ pub(super) async fn ask(
     if let Some(number) = number {
         endpoint.reaches(number).await?;
     }
+    let is_head = params[0] == "latest";
     let header = fetch_header(endpoint, "eth_getBlockByNumber", params).await?;
     match number {
         Some(number) if number != header.number => Err(endpoint.unproven(number, Unproven::OtherBlock)),
-        Some(_) => Ok(header),
-        None => {
+        None if is_head => {
             endpoint.saw_latest(&header);
             Ok(header)
         }
+        _ => Ok(header),
     }
 }

@@ -306,20 +306,24 @@ impl Engine {
         Ok((row, store::headers(&mut conn, chain).await?))
     }
 
-    /// The time of the newest block that is read of a chain; none before the first.
+    /// The newest block that was read, as the database has it: its own time, and how many blocks were read since the newest
+    /// that is settled in the lowest tier.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn newest_block_time(&self, chain: ChainId) -> Result<Option<Millis>, EngineError> {
+    pub async fn newest_block(&self, chain: ChainId) -> Result<Option<(Millis, u64)>, EngineError> {
         let mut conn = self.inner.store.read().await?;
-        let Some(read) = store::chain_row(&mut conn, chain)
-            .await?
-            .and_then(|row| row.heights.read)
-        else {
+        let Some(row) = store::chain_row(&mut conn, chain).await? else {
             return Ok(None);
         };
+        let Some(read) = row.heights.read else {
+            return Ok(None);
+        };
+        let settled = row.heights.settled;
+        let next = settled.map_or(row.start_number, |settled| settled.number + 1);
+        let waiting = (read.number + 1).saturating_sub(next);
         let header = store::header_at(&mut conn, chain, read.number).await?;
-        Ok(header.map(|header| header.time_ms))
+        Ok(header.map(|header| (header.time_ms, waiting)))
     }
 
     /// Whether time alone has anything to change: a look that takes no write lock.

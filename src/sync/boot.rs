@@ -53,7 +53,6 @@ impl ChainTask {
         match self.common_block(head.number).await? {
             Common::Nothing => {}
             Common::Block(block) if Some(block) == self.window.tip() => {}
-            Common::Block(block) if self.is_below_finalized(block) => return Err(Halt::BelowFinalized.into()),
             Common::Block(block) => self.roll_back_to(block).await?,
             Common::Lost => {
                 self.reset(fence, Halt::TooDeep).await?;
@@ -112,7 +111,7 @@ impl ChainTask {
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
         self.keep(&opened.headers);
-        self.tags = Tags::default();
+        self.tags = Tags::new(self.settings.agree);
         self.council = Council::new(self.settings.agree);
         self.stalled = opened.row.stalled.as_ref().map(|held| held.reason.clone());
     }
@@ -191,7 +190,32 @@ impl ChainTask {
                 foreign = middle;
             }
         }
+        if self.is_below_finalized(common) {
+            common = self.branching_point(top, lags).await?;
+        }
         Ok(Common::Block(common))
+    }
+
+    /// Where the branch that the chain has at the height of `top` leaves ours, if not below what is final. What one operator
+    /// says of heights may be of several nodes behind one address, one of them far behind; a branch by hash is one chain.
+    async fn branching_point(&self, top: BlockRef, lags: bool) -> Result<BlockRef, SyncError> {
+        if self.council.is_asked() {
+            return Err(Halt::BelowFinalized.into());
+        }
+        if lags {
+            return Err(SyncError::Behind);
+        }
+        let mut below = self.reader.header_by_number(top.number).await?;
+        loop {
+            let block = below.block();
+            if self.is_below_finalized(block) {
+                return Err(Halt::BelowFinalized.into());
+            }
+            if self.window.contains(block) {
+                return Ok(block);
+            }
+            below = self.reader.header_by_hash(below.parent_hash).await?;
+        }
     }
 
     /// Whether the chain has a kept block at its height. A missing answer is no answer; where several operators are asked,

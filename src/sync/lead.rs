@@ -16,7 +16,7 @@ use crate::chain::Network;
 use crate::config;
 use crate::domain::Held;
 use crate::engine::{Candidate, Engine, EngineError, LOOK_EVERY, Turn};
-use crate::health::{ChainHealth, Concern, Health};
+use crate::health::{ChainHealth, Concern, Health, header_age_max};
 use crate::metrics;
 use crate::retry::Backoff;
 use crate::store::{Instance, Role};
@@ -176,14 +176,16 @@ impl Place {
     /// What is read is as old as the leader's newest block.
     async fn report(&self) -> Result<(), EngineError> {
         let chain = self.settings.id;
-        let newest = self.engine.newest_block_time(chain).await?;
+        let newest = self.engine.newest_block(chain).await?;
         let now = self.engine.clock().now_ms();
         let health = ChainHealth {
-            last_header_at_ms: newest.map(|at| at.min(now)),
+            last_header_at_ms: newest.map(|(at, _)| at.min(now)),
             ..ChainHealth::default()
         };
         self.health.set_chain(chain, health);
-        self.health.set_concerns(chain, self.held());
+        let unsettled = newest.and_then(|(_, waiting)| self.unsettled(waiting));
+        let concerns = self.held().into_iter().chain(unsettled).collect();
+        self.health.set_concerns(chain, concerns);
         self.health.set_endpoints(chain, Vec::new());
         Ok(())
     }
@@ -202,6 +204,20 @@ impl Place {
         let quarantined = concern("chain_quarantined", known.quarantined);
         let stalled = concern("chain_finality_stalled", known.stalled);
         quarantined.into_iter().chain(stalled).collect()
+    }
+
+    /// Too many of the leader's blocks wait: what its operators say is its own to know, and this is what comes of it.
+    fn unsettled(&self, waiting: u64) -> Option<Concern> {
+        let lowest = self.settings.finality.tiers().first()?;
+        let block_time = self.settings.block_time;
+        let slack = header_age_max(block_time).saturating_add(lowest.min_age);
+        let slack = slack.as_millis() / block_time.as_millis().max(1);
+        let most = u64::try_from(slack).ok()?.checked_add(lowest.patience()?)?;
+        (self.settings.agree > 1 && waiting > most).then(|| Concern {
+            check: "chain_agreement",
+            detail: format!("the leader has read {waiting} blocks above the newest that counts"),
+            is_note: false,
+        })
     }
 
     fn note_deposed(&self) {

@@ -161,7 +161,7 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
-            tags: Tags::default(),
+            tags: Tags::new(settings.agree),
             council: Council::new(settings.agree),
             stalled: None,
             tip: watch::Sender::new(None),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::confirm::{self, Opinion};
+use super::confirm::{self, Clocked, Opinion};
 use super::lookout::Heard;
 use super::task::{ChainTask, SyncError};
 use crate::domain::{BlockRef, Evidence};
@@ -17,19 +17,15 @@ impl ChainTask {
         confirm::evidence(&self.tags, &self.council, self.clocked())
     }
 
-    fn clocked(&self) -> (&super::window::Window, i64, Duration) {
+    fn clocked(&self) -> Clocked<'_> {
         let now = self.engine.clock().now_ms();
         (&self.window, now, self.settings.max_tag_age)
     }
 
     /// Takes in one look around.
     pub(super) async fn weigh(&mut self, heard: Heard) -> Result<(), SyncError> {
-        if let Some(safe) = heard.safe {
-            self.tags.safe.hear(&self.window, safe);
-        }
-        if let Some(finalized) = heard.finalized {
-            self.tags.finalized.hear(&self.window, finalized);
-        }
+        self.tags.safe.hear(&self.window, &heard.safe);
+        self.tags.finalized.hear(&self.window, &heard.finalized);
         let mut outcome = Ok(());
         for (endpoint, head) in &heard.heads {
             let lags = self.window.contains(head.block());

@@ -12,5 +12,4 @@ mod proxied;
 mod ranges;
 mod rescan;
 mod unprovable;
-mod world;
 pub mod world;
