@@ -1,7 +1,6 @@
 //! What was heard beside the blocks takes effect: tiers that may move up do, and what stalls is said.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::confirm::{self, Clocked, Opinion};
 use super::lookout::Heard;
