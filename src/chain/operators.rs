@@ -1,6 +1,6 @@
 //! What several operators say of the same thing, asked at once. Nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -126,7 +126,18 @@ pub(super) fn one_of_each(ranked: &[Endpoint]) -> Vec<Endpoint> {
         .collect()
 }
 
-async fn ask(endpoint: &Endpoint, params: Value, number: Option<u64>) -> Result<Header, ChainError> {
+/// How many distinct operators run them.
+pub(super) fn operators_of(endpoints: &[&Endpoint]) -> usize {
+    let distinct: BTreeSet<&str> = endpoints.iter().map(|one| &*one.identity().operator).collect();
+    distinct.len()
+}
+
+/// An endpoint's newest header, or the one at a height.
+pub(super) async fn ask(
+    endpoint: &Endpoint,
+    params: Value,
+    number: Option<u64>,
+) -> Result<Header, ChainError> {
     if let Some(number) = number {
         endpoint.reaches(number).await?;
     }

@@ -6,8 +6,9 @@ use super::confirm::{Council, Tags};
 use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
+use crate::chain::{ChainError, ErrorClass};
 use crate::domain::{BlockRef, Header};
-use crate::engine::{MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
+use crate::engine::{EngineError, MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
 use crate::store::KeptHeader;
 
 /// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
@@ -17,10 +18,7 @@ impl ChainTask {
     /// Takes the chain over and finds the highest block that is still ours.
     pub(super) async fn start(&mut self) -> Result<(), SyncError> {
         self.reader.chain_id().await?;
-        if let Ok((row, _)) = self.engine.stored_chain(self.settings.id).await {
-            self.expect_genesis(row.genesis);
-        }
-        let genesis = self.reader.genesis_hash().await?;
+        let genesis = self.genesis().await?;
         self.reader.find_level().await?;
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
@@ -70,6 +68,25 @@ impl ChainTask {
             }
         }
         Ok(())
+    }
+
+    /// The block 0 that the chain is opened with. A development chain may have another than it had.
+    async fn genesis(&self) -> Result<B256, SyncError> {
+        match self.engine.stored_chain(self.settings.id).await {
+            Ok((row, _)) if self.settings.development => match self.reader.genesis_hash().await {
+                Err(error) if error.class().is_some_and(ErrorClass::is_lacking) => Ok(row.genesis),
+                genesis => Ok(genesis?),
+            },
+            Ok((row, _)) => {
+                self.reader.expect_genesis(row.genesis);
+                Ok(row.genesis)
+            }
+            Err(EngineError::NotFound(_)) => match self.reader.first_genesis().await {
+                Err(error @ ChainError::GenesisDiffers(_)) => Err(Halt::Endpoints(error.to_string()).into()),
+                genesis => Ok(genesis?),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A node that is still syncing answers of the past as if it were now: tokens without code, heads that we passed.

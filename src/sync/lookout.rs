@@ -139,8 +139,5 @@ fn opinion(said: &Said, at_tip: &[Said]) -> Opinion {
 
 /// Whether a chain does not know a tag, as against an endpoint that does not answer.
 fn is_unknown(error: &ChainError) -> bool {
-    matches!(
-        error.class(),
-        Some(ErrorClass::Unsupported | ErrorClass::Refused | ErrorClass::MissingData)
-    )
+    error.class().is_some_and(ErrorClass::is_lacking)
 }

@@ -1,6 +1,7 @@
 //! A real chain, followed: payments, reorgs, restarts and holdings; and the same while what lies between us and anvil is
 //! wrong.
 
+mod contradicting;
 mod failover;
 mod faults;
 mod finality;
@@ -10,4 +11,5 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
+mod unprovable;
 pub mod world;
