@@ -122,7 +122,7 @@ async fn one_that_nobody_asks_is_looked_at_all_the_same() {
     let reader = reader(&[("first", &first), ("second", &second)]);
     reader.expect_genesis(genesis());
     let named = async {
-        while reader.status()[1].problem.is_none() {
+        while reader.status()[1].problem.is_none() || reader.status()[0].head.is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
