@@ -23,7 +23,7 @@ pub use gate::{
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
 pub use payment::{
-    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentState,
+    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentState, WalletOwner,
 };
 pub use plan::{Interval, PlanId};
 pub use product::Product;

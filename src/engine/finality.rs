@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::EngineError;
-use super::chain::{Step, evidence, subject};
+use super::chain::Step;
+use super::payments::{evidence, subject};
 use super::work::Work;
 use crate::domain::{
     Agreement, BlockRef, Evidence, Facts, Finalized, Payment, PaymentState, ProvenBlock, Settled, Tier,
@@ -197,8 +198,7 @@ impl Step<'_> {
             let name = || self.chain.name.clone();
             ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => name()).record(lag);
             ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => name()).increment(1);
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
             self.confirmed = true;
         }
         Ok(())
@@ -218,8 +218,7 @@ impl Step<'_> {
             let shown = evidence(&payment);
             work.audit("payment.finalize", subject(&payment.key), (None, Some(shown)))
                 .await?;
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ mod idempotency;
 mod inbox;
 mod journal;
 mod lease;
+mod matching;
+mod payments;
 mod quarantine;
 mod read;
 mod references;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use alloy::primitives::Address;
 
 use super::answers::ChainAnswer;
+use super::matching::Terms;
 use super::view::{ChargeView, EntitlementView, SourceView};
-use super::{Engine, EngineError, settle};
+use super::{Engine, EngineError, matching};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
     AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
     GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
 };
-use crate::ledger::{self, Match};
+use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
 
 /// A gate's answer.
@@ -196,14 +197,13 @@ impl Engine {
         block: BlockRef,
     ) -> Result<bool, EngineError> {
         let settings = self.inner.settings();
-        let settings = settings.chain(chain)?;
-        let Some(money) = super::chain::money(settings) else {
+        let Some(money) = settings.money(settings.chain(chain)?) else {
             return Ok(false);
         };
         let Some(amount) = ledger::is_payment(transfer, &money) else {
             return Ok(false);
         };
-        let payment = Payment {
+        let mut payments = [Payment {
             key: PaymentKey {
                 chain,
                 tx_hash: transfer.tx_hash,
@@ -221,9 +221,13 @@ impl Engine {
             allocation: None,
             grounds: Grounds::default(),
             flags: Flags::default(),
-        };
+        }];
         let mut conn = self.inner.store.read().await?;
-        let candidates = settle::candidates(&mut conn, &payment).await?;
+        let terms = Terms {
+            settings: &settings,
+            catalogue: &self.inner.catalogue,
+        };
+        matching::judge(&mut conn, terms, &mut payments).await?;
         // The block may have been proven while we asked.
         let read = self
             .inner
@@ -231,7 +235,8 @@ impl Engine {
             .chain(chain)
             .and_then(|known| known.heights.read);
         let is_news = read.is_none_or(|read| read.number < block.number);
-        if let (Match::Charge(charge, _), true) = (ledger::decide(&candidates), is_news) {
+        let [payment] = payments;
+        if let (Some((charge, _)), true) = (payment.allocation, is_news) {
             return Ok(self.inner.answers.sight(charge, chain, block.number));
         }
         Ok(false)

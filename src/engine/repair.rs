@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::{Step, subject};
+use super::chain::Step;
 use super::holdings::Moves;
+use super::payments::subject;
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, Payment, PaymentKey, PaymentState, ProvenBlock};
 use crate::ledger;

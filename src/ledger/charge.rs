@@ -3,7 +3,7 @@
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
 use crate::domain::{
-    Amount, Charge, ChargeFlag, ChargeState, Flags, Level, Millis, Payment, PaymentState, Totals,
+    Amount, Charge, ChargeFlag, ChargeState, Flags, Level, Millis, Payment, PaymentFlag, PaymentState, Totals,
 };
 
 /// The two clocks that a deadline needs.
@@ -54,11 +54,17 @@ pub fn suffix_pool(decimals: u8) -> SuffixPool {
     }
 }
 
-/// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain.
+/// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain; those of nobody that may
+/// be `meant` for it are only told of.
 ///
 /// A charge that was paid and no longer is, is reversed, whatever the time. `tolerance` is the accepted underpayment.
 #[must_use]
-pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock: ChargeClock) -> Standing {
+pub fn standing(
+    charge: &Charge,
+    (payments, meant): (&[Payment], &[Payment]),
+    tolerance: Amount,
+    clock: ChargeClock,
+) -> Standing {
     let terms = &charge.terms;
     let in_force = || {
         payments
@@ -109,6 +115,17 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
             .any(|payment| payment.state == PaymentState::Orphaned),
     );
     flags.set(ChargeFlag::ChainBlind, blind && paid_at.is_none());
+    let of_nobody = meant
+        .iter()
+        .filter(|payment| payment.state != PaymentState::Orphaned);
+    for payment in of_nobody {
+        let is_named = payment.concerns().len() == 1;
+        let has = |flag| payment.flags.has(flag);
+        flags.set(ChargeFlag::WrongToken, is_named && has(PaymentFlag::WrongToken));
+        flags.set(ChargeFlag::WrongChain, is_named && has(PaymentFlag::WrongChain));
+        flags.set(ChargeFlag::Ambiguous, has(PaymentFlag::Ambiguous));
+        flags.set(ChargeFlag::Held, has(PaymentFlag::Held));
+    }
     Standing {
         state,
         flags,
@@ -212,7 +229,7 @@ mod tests {
     fn stand(charge: &Charge, payments: &[Payment], now: Millis, settled: Millis) -> Standing {
         standing(
             charge,
-            payments,
+            (payments, &[]),
             Amount::from(150_012),
             ChargeClock {
                 now,
@@ -280,7 +297,7 @@ mod tests {
         assert_eq!(stand(&open, &below, 20, 20).state, ChargeState::Open);
         let clock = ChargeClock { now: 0, absent_ms: 0 };
         assert_eq!(
-            standing(&open, &[], Amount::from(DUE), clock).state,
+            standing(&open, (&[], &[]), Amount::from(DUE), clock).state,
             ChargeState::Open
         );
     }

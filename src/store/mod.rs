@@ -30,15 +30,15 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
-pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
+pub use access::{Nonce, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
     lowest_header,
 };
 pub use charge::{
-    charge, charge_ids_due, leased_charges, open_charge_for, open_charges_of_tenant, paid_charges,
-    pool_usage, tenants_charged_on,
+    OpenCharge, charge, charge_ids_due, charges, leased_charges, open_charge_for, open_charges_of,
+    paid_charges, pool_usage, tenants_charged_on,
 };
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
@@ -50,9 +50,9 @@ pub use outbox::{
 };
 pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
-    payments_of_charge, payments_up_to,
+    payments_of_charge, payments_of_transactions, payments_up_to,
 };
-pub use reference::reference;
+pub use reference::references;
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

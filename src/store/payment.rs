@@ -1,10 +1,10 @@
 //! Payments, and the observations they rest on.
 
 use alloy::primitives::B256;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int, json_text};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list};
 use super::{StoreError, WriteTx};
 use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentState};
 
@@ -49,6 +49,32 @@ pub async fn payment(conn: &mut AnyConnection, key: &PaymentKey) -> Result<Optio
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(payment_from).transpose()
+}
+
+/// The payments of these transactions.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_of_transactions(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    transactions: &[B256],
+) -> Result<Vec<Payment>, StoreError> {
+    let mut payments = Vec::new();
+    for hashes in transactions.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select * from payment where chain = $1 and tx_hash in ({})",
+            list(1, hashes.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text)).bind(int(chain.0));
+        for hash in hashes {
+            query = query.bind(hash.to_vec());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            payments.push(payment_from(&row)?);
+        }
+    }
+    Ok(payments)
 }
 
 /// Everything that was allocated to a charge, in the order of the chain, orphaned payments too.

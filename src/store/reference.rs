@@ -1,38 +1,45 @@
 //! The references by which payments name their charges, and the secret that they are made from.
 
 use alloy::primitives::{Address, B256};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, list};
 use super::{StoreError, WriteTx};
 use crate::domain::{ChainId, Reference};
 
-/// The reference with this nonce.
+/// The references on one token with these nonces.
 ///
 /// # Errors
 /// The database fails.
-pub async fn reference(
+pub async fn references(
     conn: &mut AnyConnection,
     (chain, token): (ChainId, Address),
-    nonce: B256,
-) -> Result<Option<Reference>, StoreError> {
-    let row = sqlx::query("select * from charge_reference where chain = $1 and token = $2 and nonce = $3")
-        .bind(int(chain.0))
-        .bind(token.to_vec())
-        .bind(nonce.to_vec())
-        .fetch_optional(conn)
-        .await?;
-    let reference = row.map(|row| {
-        Ok(Reference {
-            chain,
-            token,
-            nonce,
-            charge: row.parsed("charge", "a charge id")?,
-            n: row.small("n")?,
-            used_at: row.opt_int("used_at")?,
-        })
-    });
-    reference.transpose()
+    nonces: &[B256],
+) -> Result<Vec<Reference>, StoreError> {
+    let mut found = Vec::new();
+    for nonces in nonces.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select * from charge_reference where chain = $1 and token = $2 and nonce in ({})",
+            list(2, nonces.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text))
+            .bind(int(chain.0))
+            .bind(token.to_vec());
+        for nonce in nonces {
+            query = query.bind(nonce.to_vec());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            found.push(Reference {
+                chain,
+                token,
+                nonce: row.hash("nonce")?,
+                charge: row.parsed("charge", "a charge id")?,
+                n: row.small("n")?,
+                used_at: row.opt_int("used_at")?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 impl WriteTx {

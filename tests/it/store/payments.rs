@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tollgate::domain::{
     Amount, Authorization, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag, PaymentState,
+    WalletOwner,
 };
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
 
@@ -54,7 +55,10 @@ async fn a_payment_is_stored_whole_and_replaced(database: Database) {
                 nonce: hash(9),
                 log_index: 8,
             }),
-            wallet: vec![(tenant("acme"), user("jo"))],
+            wallet: Some(WalletOwner {
+                tenant: tenant("acme"),
+                user: user("jo"),
+            }),
             decider: Some(Decider {
                 actor: "key:1".to_owned(),
                 note: Some("as \"they\" said".to_owned()),
@@ -76,7 +80,19 @@ async fn a_payment_is_stored_whole_and_replaced(database: Database) {
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let found = store::payment(&mut conn, &second_log.key).await.unwrap();
-    assert_eq!(found, Some(second_log), "another log of the same transaction");
+    assert_eq!(
+        found.as_ref(),
+        Some(&second_log),
+        "another log of the same transaction"
+    );
+    let hashes = [first.key.tx_hash, hash(7)];
+    let mut all = store::payments_of_transactions(&mut conn, CHAIN, &hashes)
+        .await
+        .unwrap();
+    all.sort_by_key(|payment| payment.key.ordinal);
+    assert_eq!(all, [first, second_log]);
+    let elsewhere = store::payments_of_transactions(&mut conn, OTHER, &hashes).await;
+    assert!(elsewhere.unwrap().is_empty());
 }
 
 async fn payments_are_found_by_charge_state_and_height(database: Database) {

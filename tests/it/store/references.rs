@@ -28,17 +28,16 @@ async fn a_reference_is_found_by_its_nonce_on_its_token(database: Database) {
     let mut tx = begin(&store).await;
     for stored in [&offered, &used] {
         tx.put_reference(stored).await.unwrap();
-        let found = store::reference(tx.conn(), (CHAIN, TOKEN), hash(1))
-            .await
-            .unwrap();
-        assert_eq!(found.as_ref(), Some(stored));
+        let found = store::references(tx.conn(), (CHAIN, TOKEN), &[hash(2), hash(1)]).await;
+        assert_eq!(found.unwrap(), [stored.clone()]);
     }
     for (place, nonce) in [
         ((OTHER, TOKEN), hash(1)),
         ((CHAIN, PAYER), hash(1)),
         ((CHAIN, TOKEN), hash(2)),
     ] {
-        assert_eq!(store::reference(tx.conn(), place, nonce).await.unwrap(), None);
+        let found = store::references(tx.conn(), place, &[nonce]).await.unwrap();
+        assert!(found.is_empty(), "{found:?}");
     }
 }
 
