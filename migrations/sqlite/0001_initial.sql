@@ -71,6 +71,7 @@ create table charge (
 );
 create index charge_by_subject on charge (tenant, product, state);
 create index charge_by_deadline on charge (state, expires_at);
+create index charge_by_time on charge (tenant, created_at, id);
 
 -- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge.
 create table amount_lease (
@@ -136,11 +137,62 @@ create table payment (
     -- What was found of whose it is, as JSON, whatever came of it; and what is remarkable, as a JSON list.
     evidence text not null default '{}',
     flags text not null default '[]',
+    -- What an operator decided of a payment that no charge has: ignored or refunded.
+    disposition text,
     primary key (chain, tx_hash, ordinal)
 );
 create index payment_by_number on payment (chain, block_number);
 create index payment_by_state on payment (chain, state, block_number);
 create index payment_by_charge on payment (charge);
+-- For those who search, newest first.
+create index payment_by_hash on payment (tx_hash);
+create index payment_by_time on payment (block_time);
+create index payment_by_chain_and_time on payment (chain, block_time);
+create index payment_by_state_and_time on payment (state, block_time);
+create index payment_by_payer on payment (payer, block_time);
+create index payment_by_treasury on payment (treasury, block_time);
+create index payment_unmatched on payment (block_time) where charge is null and disposition is null;
+create index payment_flagged on payment (block_time) where flags <> '[]';
+
+-- A transaction that a user says is theirs. Several may claim the same one: only a proven wallet or an operator decides.
+create table claim (
+    tx_hash blob not null,
+    tenant text not null,
+    user_id text not null,
+    -- Where the user named a charge, its chain; else any.
+    chain bigint,
+    charge text,
+    claimed_at bigint not null,
+    -- When a payment of it was given to a charge.
+    applied_at bigint,
+    primary key (tx_hash, tenant, user_id)
+);
+create index claim_by_tenant on claim (tenant, applied_at, claimed_at);
+
+-- What an operator sent back, with the transaction that must prove it: pending, confirmed, failed or vanished.
+create table refund (
+    id text primary key,
+    chain bigint not null,
+    tx_hash blob not null,
+    ordinal bigint not null,
+    refund_tx_hash blob not null,
+    amount text not null,
+    state text not null,
+    reason text not null,
+    actor text not null,
+    recorded_at bigint not null,
+    look_at bigint not null,
+    -- The log that proves it.
+    refund_ordinal bigint,
+    sent text,
+    block_number bigint,
+    block_hash blob,
+    problem text,
+    unique (chain, refund_tx_hash, refund_ordinal)
+);
+create index refund_by_payment on refund (chain, tx_hash, ordinal);
+create index refund_by_hash on refund (refund_tx_hash);
+create index refund_due on refund (state, look_at);
 
 -- The charges that a payment may have been meant for, while it is given to none.
 create table payment_candidate (
@@ -330,7 +382,7 @@ create index idempotency_by_age on idempotency (created_at);
 create view v_payments as
 select p.chain, '0x' || lower(hex(p.tx_hash)) as tx_hash, p.ordinal, p.state, '0x' || lower(hex(p.token)) as token,
     '0x' || lower(hex(p.payer)) as payer, p.amount, p.block_number, '0x' || lower(hex(p.block_hash)) as block_hash,
-    p.block_time, p.level, p.charge, p.rule, p.evidence, p.flags, c.tenant
+    p.block_time, p.level, p.charge, p.rule, p.evidence, p.flags, p.disposition, c.tenant
 from payment p left join charge c on c.id = p.charge;
 
 create view v_charges as

@@ -1,12 +1,13 @@
 //! Who asks, for which tenant and which user. Both may be named in the query, in a header or in the body; where they are
 //! named more than once they must be the same, because a guess between two tenants would be wrong half of the time.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::extract::InQuery;
 use super::frame::RequestId;
 use super::problem::Problem;
 use crate::domain::{TenantId, UserId};
@@ -61,11 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::from_request_parts(parts, state).await;
-        let Query(query) = query.map_err(|_| {
-            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
-            Problem::malformed("MALFORMED_QUERY", detail)
-        })?;
+        let InQuery(query) = InQuery::from_request_parts(parts, state).await?;
         let headers = NamedInHeaders {
             tenant: texts(&parts.headers, "x-tenant-id")?,
             user: texts(&parts.headers, "x-user-id")?,

@@ -2,20 +2,25 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::LOCATION;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::asker::{Asker, IdempotencyKey, NamedInHeaders, NamedInQuery, Viewer};
-use super::extract::{Id, JsonBody};
+use super::cursor::{self, PageQuery};
+use super::extract::{Id, InQuery, JsonBody};
 use super::problem::Problem;
+use super::qr;
 use crate::access::parse_chain;
-use crate::domain::{ChainId, ChargeId, Interval, TenantId, UserId};
+use crate::domain::{ChainId, ChargeId, ChargeState, Interval, TenantId, UserId};
 use crate::engine::{CancelCharge, ChargeView, CreateCharge, Idempotent};
+use crate::store::ChargeFilter;
 
 /// What to charge for, and where it is to be paid.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -144,6 +149,117 @@ async fn seen_by(app: &Shared, viewer: &Viewer, id: &ChargeId) -> Result<ChargeV
         Some(_) => charge,
         None => charge.without_people(),
     })
+}
+
+/// Which charges a list holds.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChargesQuery {
+    /// `open`, `confirming`, `paid`, `expired`, `cancelled`, `reversed` or `closed`. A charge that is `detected` is listed
+    /// as the `open` one that it is.
+    state: Option<String>,
+}
+
+impl ChargesQuery {
+    fn state(&self) -> Result<Option<ChargeState>, Problem> {
+        let Some(word) = &self.state else {
+            return Ok(None);
+        };
+        let state = ChargeState::STORED
+            .into_iter()
+            .find(|state| state.as_str() == word);
+        state.map(Some).ok_or_else(|| {
+            let known = ChargeState::STORED.map(ChargeState::as_str).join(", ");
+            Problem::malformed("INVALID_FIELD", format!("state must be one of {known}")).at("state")
+        })
+    }
+}
+
+/// A page of charges.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChargesView {
+    /// Newest first.
+    charges: Vec<ChargeView>,
+    /// Gives the next page as `cursor`; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// A tenant's charges, newest first
+///
+/// Where a user is named, only those that this user asked for.
+#[utoipa::path(
+    get,
+    path = "/api/billing/crypto/charges",
+    operation_id = "list_charges",
+    tag = "crypto",
+    params(NamedInQuery, NamedInHeaders, ChargesQuery, PageQuery),
+    responses((status = 200, body = ChargesView))
+)]
+pub(super) async fn list(
+    State(app): State<Shared>,
+    asker: Asker,
+    InQuery(query): InQuery<ChargesQuery>,
+    InQuery(page): InQuery<PageQuery>,
+) -> Result<Json<ChargesView>, Problem> {
+    let filter = ChargeFilter {
+        tenant: asker.tenant(None)?,
+        user: asker.user_if_named(None)?,
+        state: query.state()?,
+    };
+    let after = page.after()?;
+    let found = app.engine.charges(&filter, after.as_ref(), page.limit()?).await?;
+    Ok(Json(ChargesView {
+        charges: found.charges,
+        next_cursor: found.next.as_ref().map(cursor::write),
+    }))
+}
+
+/// What a QR code holds.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct QrQuery {
+    /// `uri`, the payment request (EIP-681), unless said; or `address`, the treasury's alone, for wallets that read no more.
+    of: Option<String>,
+}
+
+/// A charge's QR code
+///
+/// An SVG of one code, dark on light, with its quiet border.
+#[utoipa::path(
+    get,
+    path = "/api/billing/crypto/charge/{id}/qr.svg",
+    operation_id = "show_charge_qr_code",
+    tag = "crypto",
+    params(("id" = String, Path, description = "The charge"), QrQuery, NamedInQuery, NamedInHeaders),
+    responses((status = 200, description = "The code", content_type = "image/svg+xml", body = String))
+)]
+pub(super) async fn qr_code(
+    State(app): State<Shared>,
+    viewer: Viewer,
+    Id(id): Id<ChargeId>,
+    InQuery(query): InQuery<QrQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let charge = seen_by(&app, &viewer, &id).await?;
+    let drawn = match query.of.as_deref().unwrap_or("uri") {
+        "uri" => qr::svg(&charge.payment_uri, &charge.instructions),
+        "address" => qr::svg(
+            &charge.treasury,
+            &format!("The address to pay to: {}", charge.treasury),
+        ),
+        _ => {
+            let detail = "of must be uri or address";
+            return Err(Problem::malformed("INVALID_FIELD", detail).at("of"));
+        }
+    };
+    let headers = [
+        (CONTENT_TYPE, "image/svg+xml"),
+        // Whoever holds the id may see it, so no shared cache may keep it.
+        (CACHE_CONTROL, "private, max-age=60"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'"),
+    ];
+    Ok((headers, drawn.ok_or_else(Problem::internal)?))
 }
 
 /// Cancels a charge

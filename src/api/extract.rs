@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -119,6 +119,22 @@ fn place(path: &str, text: &str) -> String {
         (".", None) => "body".to_owned(),
         (path, Some(field)) => format!("{path}.{field}"),
         (path, None) => path.to_owned(),
+    }
+}
+
+/// The query; parameters that the route does not know are passed over.
+#[derive(Debug)]
+pub(super) struct InQuery<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(query)| Self(query)).map_err(|_| {
+            let detail = "the query cannot be read: each parameter may be given once, percent-encoded";
+            Problem::malformed("MALFORMED_QUERY", detail)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod asker;
 mod charges;
 mod checks;
 mod coverage;
+mod cursor;
 mod documents;
 mod extract;
 mod frame;
@@ -18,6 +19,7 @@ mod limit;
 mod plans;
 mod probes;
 mod problem;
+mod qr;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -86,9 +88,10 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
+fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
     const CHECK: Guard = Guard::Key(&[Scope::Check]);
     const BILLING: Guard = Guard::Key(&[Scope::Billing]);
+    const BILLING_READS: Guard = Guard::Key(&[Scope::Billing, Scope::Check]);
     const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check]);
     const GATES: Guard = Guard::Key(&[Scope::Gates]);
     const GATES_READS: Guard = Guard::Key(&[Scope::Gates, Scope::Check]);
@@ -114,7 +117,10 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
         .routes(routes!(charges::cancel));
-    let charge = group().routes(routes!(charges::show));
+    let billing_reads = group().routes(routes!(charges::list));
+    let charge = group()
+        .routes(routes!(charges::show))
+        .routes(routes!(charges::qr_code));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete))
@@ -133,6 +139,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 9] {
         (Guard::Webhook, webhooks),
         (CHECK, check),
         (BILLING, billing),
+        (BILLING_READS, billing_reads),
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),

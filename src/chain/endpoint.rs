@@ -216,13 +216,18 @@ impl Endpoint {
 
     /// An answer that does not prove what it claims: it is put aside for a while.
     pub(super) fn unproven(&self, number: u64, reason: Unproven) -> ChainError {
+        self.put_aside(number, &reason);
+        self.0.identity.unproven(number, reason)
+    }
+
+    /// From now on and for a while it is asked last.
+    pub(super) fn put_aside(&self, number: u64, reason: &dyn std::fmt::Display) {
         if self.0.standing.unproven() {
             self.0.identity.count_quarantine();
             tracing::warn!(
                 chain = %self.0.identity.chain, endpoint = self.name(), number, %reason, "the endpoint is put aside"
             );
         }
-        self.0.identity.unproven(number, reason)
     }
 
     /// Whether it has a block of this height, as far as it says. Some nodes answer above their head as if there was nothing

@@ -52,6 +52,14 @@ impl ChainReader {
         .await
     }
 
+    /// Asks an endpoint last for a while: enough others have another block at this height than it has.
+    pub fn put_aside(&self, endpoint: &str, number: u64) {
+        let mut all = self.endpoints().iter();
+        if let Some(endpoint) = all.find(|known| known.name() == endpoint) {
+            endpoint.put_aside(number, &"other operators agree on another block");
+        }
+    }
+
     fn by_operator(&self) -> BTreeMap<Arc<str>, Vec<Endpoint>> {
         let operators = by_rank(&self.endpoints().ranked()).into_iter();
         operators

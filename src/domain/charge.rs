@@ -31,6 +31,17 @@ pub enum ChargeState {
 }
 
 impl ChargeState {
+    /// Those that a charge is stored in: all but the hint.
+    pub const STORED: [Self; 7] = [
+        Self::Open,
+        Self::Confirming,
+        Self::Paid,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Reversed,
+        Self::Closed,
+    ];
+
     /// The stored word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -77,6 +77,11 @@ opaque_id!(
     GateId,
     "a gate id"
 );
+opaque_id!(
+    /// A refund that an operator recorded. Ours.
+    RefundId,
+    "a refund id"
+);
 
 /// An EIP-155 chain id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

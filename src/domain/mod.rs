@@ -11,6 +11,7 @@ mod ids;
 mod payment;
 mod plan;
 mod product;
+mod review;
 mod source;
 mod transfer;
 
@@ -21,12 +22,14 @@ pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TI
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
 };
-pub use ids::{ChainId, ChargeId, GateId, IdError, TenantId, UserId};
+pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use payment::{
-    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentState, WalletOwner,
+    Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,
+    PaymentState, WalletOwner,
 };
 pub use plan::{Interval, PlanId};
 pub use product::Product;
+pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
 pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
 

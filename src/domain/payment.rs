@@ -1,6 +1,8 @@
 //! A payment: a transfer of an accepted token to a treasury of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,41 @@ pub struct PaymentKey {
     pub tx_hash: B256,
     /// The log's index within its transaction.
     pub ordinal: u32,
+}
+
+/// Why a text names no payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be <chain id>-<transaction hash>-<index of the log in its transaction>, such as 1-0x…-0")]
+pub struct PaymentKeyError;
+
+/// The form in paths and answers, `1-0x…-0`: the same wherever a reorg moves the transaction.
+impl fmt::Display for PaymentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.chain, self.tx_hash, self.ordinal)
+    }
+}
+
+impl FromStr for PaymentKey {
+    type Err = PaymentKeyError;
+
+    /// Accepts what `Display` writes, with hexadecimal digits of either case, and nothing else.
+    fn from_str(text: &str) -> Result<Self, PaymentKeyError> {
+        let mut parts = text.split('-');
+        let (Some(chain), Some(hash), Some(ordinal), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(PaymentKeyError);
+        };
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(chain) || !is_number(ordinal) || !hash.starts_with("0x") {
+            return Err(PaymentKeyError);
+        }
+        Ok(Self {
+            chain: ChainId(chain.parse().map_err(|_| PaymentKeyError)?),
+            tx_hash: hash.parse().map_err(|_| PaymentKeyError)?,
+            ordinal: ordinal.parse().map_err(|_| PaymentKeyError)?,
+        })
+    }
 }
 
 /// How far a payment is.
@@ -189,6 +226,40 @@ impl Payment {
                 let named = self.grounds.named.values().flatten();
                 named.chain(&self.grounds.meant).cloned().collect()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payments_name_is_read_as_it_is_written() {
+        let key = PaymentKey {
+            chain: ChainId(137),
+            tx_hash: B256::repeat_byte(0xab),
+            ordinal: 3,
+        };
+        let text = key.to_string();
+        assert_eq!(text, format!("137-0x{}-3", "ab".repeat(32)));
+        assert_eq!(text.parse(), Ok(key));
+        let hash = format!("0x{}", "AB".repeat(32));
+        assert_eq!(format!("137-{hash}-3").parse(), Ok(key));
+        for bad in [
+            String::new(),
+            hash.clone(),
+            format!("137-{hash}"),
+            format!("137-{hash}-"),
+            format!("-137-{hash}-3"),
+            format!("137-{hash}-3-1"),
+            format!("+137-{hash}-3"),
+            format!("0x89-{hash}-3"),
+            format!("137-{}-3", "ab".repeat(32)),
+            format!("137-{hash}00-3"),
+            format!("137-{hash}-4294967296"),
+        ] {
+            assert_eq!(bad.parse::<PaymentKey>(), Err(PaymentKeyError), "{bad:?}");
         }
     }
 }

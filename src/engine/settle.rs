@@ -17,7 +17,10 @@ use crate::store;
 
 /// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. What it was given to, or may have been
 /// meant for, is folded without it. Whether that person may decide so is the caller's to know.
-#[expect(dead_code, reason = "the commands of operators and of claims are to come through it")]
+#[expect(
+    dead_code,
+    reason = "the commands of operators and of claims are to come through it"
+)]
 pub(super) async fn allocate_to(
     work: &mut Work<'_>,
     before: &Payment,

@@ -369,6 +369,8 @@ impl WriteTx {
             "delete from balance where chain = $1",
             "delete from observation where chain = $1",
             "delete from payment where chain = $1",
+            "delete from refund where chain = $1",
+            "delete from claim where chain = $1",
             "delete from payment_candidate where chain = $1",
             "delete from amount_lease where chain = $1",
             "delete from charge_reference where chain = $1",

@@ -7,7 +7,8 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list};
 use super::{StoreError, WriteTx};
 use crate::domain::{
-    Amount, ChainId, Charge, ChargeId, ChargeTerms, Millis, Product, TenantId, Totals, UserId, WalletOwner,
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Millis, Product, TenantId, Totals, UserId,
+    WalletOwner,
 };
 
 fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
@@ -69,6 +70,42 @@ pub async fn charges(conn: &mut AnyConnection, ids: &[ChargeId]) -> Result<Vec<C
         }
     }
     Ok(charges)
+}
+
+/// Which of a tenant's charges are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeFilter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Only those that this user asked for.
+    pub user: Option<UserId>,
+    /// Only those in this state.
+    pub state: Option<ChargeState>,
+}
+
+/// A tenant's charges, newest first, those of the same time by id downwards; from after a place in that order.
+///
+/// # Errors
+/// The database fails.
+pub async fn charges_of_tenant(
+    conn: &mut AnyConnection,
+    filter: &ChargeFilter,
+    after: Option<&(Millis, ChargeId)>,
+    limit: i64,
+) -> Result<Vec<Charge>, StoreError> {
+    let rows = sqlx::query(
+        "select * from charge where tenant = $1 and ($2 = '' or user_id = $2) and ($3 = '' or state = $3) \
+         and created_at <= $4 and (created_at < $4 or id < $5) order by created_at desc, id desc limit $6",
+    )
+    .bind(filter.tenant.as_str())
+    .bind(filter.user.as_ref().map_or("", UserId::as_str))
+    .bind(filter.state.map_or("", ChargeState::as_str))
+    .bind(after.map_or(Millis::MAX, |(at, _)| *at))
+    .bind(after.map_or("", |(_, id)| id.as_str()))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(charge_from).collect()
 }
 
 /// The subject's charge for the same product, chain and token that still waits for money and has not expired.

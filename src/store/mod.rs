@@ -18,6 +18,7 @@ mod lock;
 mod outbox;
 mod payment;
 mod reference;
+mod review;
 mod source;
 mod value;
 
@@ -37,8 +38,8 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    OpenCharge, charge, charge_ids_due, charges, leased_charges, open_charge_for, open_charges_of,
-    paid_charges, pool_usage, tenants_charged_on,
+    ChargeFilter, OpenCharge, charge, charge_ids_due, charges, charges_of_tenant, leased_charges,
+    open_charge_for, open_charges_of, paid_charges, pool_usage, tenants_charged_on,
 };
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
@@ -53,6 +54,7 @@ pub use payment::{
     payments_of_charge, payments_of_transactions, payments_up_to,
 };
 pub use reference::references;
+pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -93,6 +93,20 @@ pub(super) trait Columns {
         })
     }
 
+    /// The same, where there may be none.
+    fn opt_word<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        let word = self.opt_text(column)?.map(|text| word(&text)).map(|word| {
+            word.ok_or(StoreError::Corrupt {
+                column,
+                expected: "a known word",
+            })
+        });
+        word.transpose()
+    }
+
     /// A JSON document.
     fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
         serde_json::from_str(&self.text(column)?).map_err(|_| StoreError::Corrupt {

@@ -61,12 +61,13 @@ pub(super) struct TagWatch {
 }
 
 impl TagWatch {
-    pub(super) fn hear(&mut self, heard: TagHeard) {
+    /// A block that is not one of ours was no height of the tag's to go back from.
+    pub(super) fn hear(&mut self, window: &Window, heard: TagHeard) {
         self.absent = heard == TagHeard::Absent;
         if let TagHeard::Block(block, time_ms) = heard {
             let is_lower = self
                 .highest
-                .is_some_and(|(highest, _)| block.number < highest.number);
+                .is_some_and(|(highest, _)| block.number < highest.number && window.contains(highest));
             if is_lower {
                 self.lower = self.lower.saturating_add(1);
             } else {
@@ -202,6 +203,20 @@ impl Council {
         numbers.sort_unstable_by(|one, other| other.cmp(one));
         let agreed = numbers.get(self.agree - 1).and_then(|number| window.at(*number));
         agreed.map_or(Agreement::Nothing, Agreement::UpTo)
+    }
+
+    /// The endpoints that have another block where enough operators have ours, and that block.
+    pub(super) fn outvoted(&self, window: &Window) -> Vec<(Arc<str>, BlockRef)> {
+        let Agreement::UpTo(agreed) = self.agreement(window) else {
+            return Vec::new();
+        };
+        let others = self
+            .members
+            .values()
+            .filter_map(|member| member.contradicts.clone());
+        others
+            .filter(|(_, block)| block.number <= agreed.number)
+            .collect()
     }
 
     /// What keeps the operators from agreeing, in words.

@@ -29,10 +29,10 @@ impl ChainTask {
     /// Takes in one look around.
     pub(super) async fn weigh(&mut self, heard: Heard) -> Result<(), SyncError> {
         if let Some(safe) = heard.safe {
-            self.tags.safe.hear(safe);
+            self.tags.safe.hear(&self.window, safe);
         }
         if let Some(finalized) = heard.finalized {
-            self.tags.finalized.hear(finalized);
+            self.tags.finalized.hear(&self.window, finalized);
         }
         let mut outcome = Ok(());
         for head in &heard.heads {
@@ -74,6 +74,9 @@ impl ChainTask {
             let chain = self.settings.name.clone();
             ::metrics::counter!(metrics::ENDPOINT_DISAGREEMENTS_TOTAL, "chain" => chain, "endpoint" => endpoint.to_string())
                 .increment(1);
+        }
+        for (endpoint, block) in self.council.outvoted(&self.window) {
+            self.reader.put_aside(&endpoint, block.number);
         }
     }
 

@@ -119,6 +119,79 @@ async fn whoever_holds_the_id_sees_that_charge_and_not_whose_it_is() {
 }
 
 #[tokio::test]
+async fn charges_are_listed_newest_first_page_by_page() {
+    let api = Api::open().await;
+    let mut made = Vec::new();
+    for user in ["a", "b", "c", "d", "e"] {
+        let charge = api.post(CREATE, json!({"plan": "pro", "userId": user})).await;
+        made.insert(0, charge.ok()["id"].clone());
+        api.clock.advance(1);
+    }
+    let of_another = "/api/billing/crypto/stablecoin?tenantId=other";
+    api.post(of_another, json!({"plan": "pro"})).await.ok();
+    api.delete(&charge_path(&made[1], "acme")).await.ok();
+    let list = "/api/billing/crypto/charges?tenantId=acme";
+    let ids = |answer: &Answer| -> Vec<Value> {
+        let charges = answer.ok()["charges"].as_array().unwrap().iter();
+        charges.map(|charge| charge["id"].clone()).collect()
+    };
+    assert_eq!(ids(&api.get(list).await), made);
+    let (mut seen, mut path) = (Vec::new(), format!("{list}&limit=2"));
+    loop {
+        let page = api.get(&path).await;
+        seen.extend(ids(&page));
+        let Some(next) = page.body["nextCursor"].as_str() else {
+            break;
+        };
+        path = format!("{list}&limit=2&cursor={next}");
+    }
+    assert_eq!(seen, made);
+    let cancelled = api.get(&format!("{list}&state=cancelled")).await;
+    assert_eq!(ids(&cancelled), made[1..2]);
+    assert_eq!(ids(&api.get(&format!("{list}&userId=a")).await), made[4..]);
+    for (query, field) in [
+        ("state=detected", "state"),
+        ("limit=0", "limit"),
+        ("cursor=x", "cursor"),
+    ] {
+        api.get(&format!("{list}&{query}"))
+            .await
+            .refused_field(400, field);
+    }
+    let bare = Request::builder().uri(list).body(Body::empty()).unwrap();
+    api.send(bare).await.refused(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn a_charge_has_qr_codes_for_whoever_holds_its_id() {
+    let api = Api::open().await;
+    let charge = api.post(CREATE, json!({"plan": "pro"})).await.ok().clone();
+    let path = format!(
+        "/api/billing/crypto/charge/{}/qr.svg",
+        charge["id"].as_str().unwrap()
+    );
+    let bare = |path: &str| Request::builder().uri(path).body(Body::empty()).unwrap();
+    let code = api.send(bare(&path)).await;
+    assert_eq!(code.status, 200);
+    assert_eq!(code.header("content-type"), "image/svg+xml");
+    assert!(code.header("cache-control").starts_with("private, max-age="));
+    assert_eq!(code.header("content-security-policy"), "default-src 'none'");
+    let title = format!("<title>{}</title>", charge["instructions"].as_str().unwrap());
+    assert!(
+        code.text.starts_with("<svg ") && code.text.contains(&title),
+        "{}",
+        code.text
+    );
+    let of_address = api.send(bare(&format!("{path}?of=address"))).await;
+    assert!(of_address.text.contains(charge["treasury"].as_str().unwrap()));
+    api.send(bare(&format!("{path}?of=me")))
+        .await
+        .refused_field(400, "of");
+    let unknown = path.replace("chg_", "chg_0");
+    api.send(bare(&unknown)).await.refused(404, "CHARGE_NOT_FOUND");
+}
+
+#[tokio::test]
 async fn what_is_not_sold_is_refused_by_field() {
     let api = Api::open().await;
     for (body, field) in [

@@ -31,7 +31,7 @@ fn a_tag_counts_only_where_its_block_is_ours_and_young() {
     let standing = |heard: &[TagHeard], now| {
         let mut watch = TagWatch::default();
         for heard in heard {
-            watch.hear(*heard);
+            watch.hear(&window, *heard);
         }
         watch.standing(&window, now, MAX_AGE)
     };
@@ -55,7 +55,7 @@ fn a_tag_that_goes_back_is_believed_to_have_when_it_is_said_twice_and_heals() {
     let window = window();
     let mut watch = TagWatch::default();
     let mut after = |number| {
-        watch.hear(heard(number, 1));
+        watch.hear(&window, heard(number, 1));
         watch.standing(&window, NOW, MAX_AGE)
     };
     assert_eq!(after(15), Ok(Some(block(15, 1))));
@@ -64,6 +64,19 @@ fn a_tag_that_goes_back_is_believed_to_have_when_it_is_said_twice_and_heals() {
     assert_eq!(after(12), Ok(Some(block(16, 1))));
     assert_eq!(after(13), Err(Stall::Backwards));
     assert_eq!(after(16), Ok(Some(block(16, 1))), "it is where it was");
+}
+
+#[test]
+fn a_tag_does_not_go_back_from_a_block_that_was_never_ours() {
+    let window = window();
+    let mut watch = TagWatch::default();
+    for lie in [heard(18, 2), heard(1_000_000, 2)] {
+        watch.hear(&window, lie);
+        for _ in 0..3 {
+            watch.hear(&window, heard(15, 1));
+            assert_eq!(watch.standing(&window, NOW, MAX_AGE), Ok(Some(block(15, 1))));
+        }
+    }
 }
 
 fn opinion(operator: &str, blocks: &[BlockRef]) -> Opinion {
@@ -108,6 +121,7 @@ fn a_contradiction_withdraws_a_vouch_is_counted_once_and_heals() {
     let lie = [opinion("b", &[block(18, 2)])];
     assert_eq!(council.hear(&window, &lie), ["b-1".into()]);
     assert!(council.hear(&window, &lie).is_empty(), "the same lie again");
+    assert!(council.outvoted(&window).is_empty(), "one against one");
     assert_eq!(council.agreement(&window), Agreement::Nothing);
     let words = council.discord().unwrap();
     assert!(
@@ -120,6 +134,11 @@ fn a_contradiction_withdraws_a_vouch_is_counted_once_and_heals() {
     council.hear(&window, &[opinion("b", &[block(19, 1)])]);
     assert_eq!(council.agreement(&window), Agreement::UpTo(block(19, 1)));
     assert_eq!(council.discord(), None);
+    council.hear(&window, &lie);
+    council.hear(&window, &[opinion("c", &[block(17, 1)])]);
+    assert!(council.outvoted(&window).is_empty(), "they agree below it");
+    council.hear(&window, &[opinion("c", &[block(20, 1)])]);
+    assert_eq!(council.outvoted(&window), [("b-1".into(), block(18, 2))]);
 }
 
 #[test]
@@ -160,7 +179,7 @@ fn silence_is_no_vouch_and_is_named() {
 fn only_a_tag_that_a_tier_waits_for_stalls_a_chain() {
     let window = window();
     let mut tags = Tags::default();
-    tags.finalized.hear(TagHeard::Absent);
+    tags.finalized.hear(&window, TagHeard::Absent);
     let clocked = (&window, NOW, MAX_AGE);
     let by_depth = Finality::of_confirmations(3);
     assert_eq!(stalled(&by_depth, &tags, clocked), None);

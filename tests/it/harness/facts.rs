@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 24] = [
     "chain",
     "header",
     "charge",
@@ -20,6 +20,8 @@ const TABLES: [&str; 22] = [
     "charge_reference",
     "observation",
     "payment",
+    "claim",
+    "refund",
     "payment_candidate",
     "source",
     "entitlement",

@@ -32,6 +32,8 @@ pub struct Block {
     /// When the world came to know it, in milliseconds of the world.
     pub born_ms: i64,
     pub txs: Vec<Tx>,
+    /// The operator that made it up; none where it was on the chain.
+    pub forger: Option<u64>,
     pub logs: Vec<Placed>,
     pub header: Value,
     pub receipts: Vec<Value>,
@@ -48,6 +50,7 @@ pub struct Draft {
     pub fill: u64,
     /// Tells two empty blocks of one height apart.
     pub salt: u64,
+    pub forger: Option<u64>,
 }
 
 struct Receipt {
@@ -95,6 +98,7 @@ impl Draft {
             timestamp_s: self.timestamp_s,
             born_ms: self.born_ms,
             txs: self.txs,
+            forger: self.forger,
             logs,
             header,
             receipts: wires,

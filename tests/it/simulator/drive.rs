@@ -20,6 +20,7 @@ use super::oracle;
 use super::plan::{DAWN_MS, Plan};
 use super::process::{Instance, Vigil, open, runtime};
 use super::tx;
+use super::upheaval;
 use super::world::{Deed, World};
 
 /// Blocks of calm after which everything must be right.
@@ -179,6 +180,10 @@ impl Life {
                 Deed::Deadlines => self.deadlines().await,
                 Deed::Inspect => self.inspect().await,
                 Deed::FullDisk(is_full) => self.fill_disk(is_full).await,
+                Deed::Forge(slot) => lock(&self.shared).forge(slot),
+                Deed::Overturn => lock(&self.shared).overturn(),
+                Deed::ComeBack => lock(&self.shared).come_back(),
+                Deed::Resolve => self.resolve().await,
             }
         }
     }
@@ -207,7 +212,11 @@ impl Life {
             tenant: format!("tenant-{tenant}").parse().unwrap(),
             user: None,
             plan: "pro".to_owned(),
-            interval: Interval::Month,
+            interval: if tenant == 1 {
+                Interval::Year
+            } else {
+                Interval::Month
+            },
             chain: None,
             token: None,
             idempotency: None,
@@ -266,11 +275,23 @@ impl Life {
         let _failed = engine.execute(RefoldDue).await;
     }
 
+    /// A person comes by every few blocks.
+    async fn resolve(&self) {
+        upheaval::resolve(&self.shared, &self.store, &self.newest().engine).await;
+        let mut world = lock(&self.shared);
+        let again_ms = world.now_ms() + 3 * world.plan.block_ms;
+        world.agree(again_ms, Deed::Resolve);
+    }
+
     async fn inspect(&self) {
         let Ok(mut conn) = self.store.read().await else {
             return;
         };
         oracle::inspect(&mut conn, &self.shared).await;
+        for instance in &self.instances {
+            oracle::judge_readiness(&self.shared, &instance.engine, &instance.health);
+            oracle::judge_quarantine(&mut conn, &self.shared, &instance.engine, &instance.health).await;
+        }
     }
 
     /// The file may grow no more, or again.
@@ -334,6 +355,7 @@ impl World {
     /// A charge waits for this amount.
     fn owes(&mut self, due: U256, now_ms: i64) {
         self.tell(format_args!("a charge"));
+        self.dues.push(due);
         let block = self.plan.block_ms.unsigned_abs();
         let soon = |random: &mut crate::random::Random| {
             now_ms + i64::try_from(random.between(50, 4 * block)).unwrap()

@@ -31,6 +31,11 @@ pub enum Fault {
     Stale,
     /// Two nodes take turns, and one is behind.
     Balanced,
+    // What is asked of finality's tags.
+    TagsStand,
+    TagsGoBack,
+    /// They name a block of another branch.
+    TagsElsewhere,
     // The socket.
     NoDial,
     Hangup,
@@ -43,7 +48,7 @@ pub enum Fault {
 }
 
 /// All of them.
-pub const EVERY: [Fault; 29] = [
+pub const EVERY: [Fault; 32] = [
     Fault::Error,
     Fault::Timeout,
     Fault::RateLimited,
@@ -65,6 +70,9 @@ pub const EVERY: [Fault; 29] = [
     Fault::NoDataYet,
     Fault::Stale,
     Fault::Balanced,
+    Fault::TagsStand,
+    Fault::TagsGoBack,
+    Fault::TagsElsewhere,
     Fault::NoDial,
     Fault::Hangup,
     Fault::HalfOpen,

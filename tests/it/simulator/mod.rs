@@ -13,12 +13,14 @@ mod net;
 mod node;
 mod oracle;
 mod plan;
+mod policy;
 mod process;
 mod rows;
 mod trace;
 mod tree;
 mod truth;
 mod tx;
+mod upheaval;
 mod world;
 
 use std::path::Path;

@@ -310,6 +310,7 @@ async fn tell(shared: Shared, slot: usize, line: Arc<Mutex<Line>>, at: tokio::ti
         if thin {
             head.as_object_mut().unwrap().remove("withdrawalsRoot");
         }
+        world.note_saying(slot, &Value::Null, &head);
         line.notify(&head, Value::is_null);
         for log in &block.logs {
             if !world.strikes(slot, Fault::DropsStreamedLogs, now_ms) {

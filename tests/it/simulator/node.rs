@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alloy::primitives::{B256, Bloom, Bytes, U256};
 use serde_json::{Value, json};
+use tollgate::domain::Tag;
 
 use super::block::{Block, quantity};
 use super::fault::{Fault, Spells};
@@ -35,15 +36,21 @@ pub enum Reply {
 pub struct Node {
     pub plan: EndpointPlan,
     pub random: Random,
+    /// The branch of its own making that it tells of.
+    pub forged: Option<Branch>,
 }
 
 impl Node {
     pub fn new(plan: EndpointPlan, random: Random) -> Self {
-        Self { plan, random }
+        Self {
+            plan,
+            random,
+            forged: None,
+        }
     }
 
     fn strikes(&mut self, fault: Fault, now_ms: i64) -> bool {
-        let Self { plan, random } = self;
+        let Self { plan, random, .. } = self;
         plan.spells.strikes(fault, now_ms, random)
     }
 
@@ -53,6 +60,9 @@ impl Node {
 
     /// The chain as this node sees it now.
     pub fn view(&mut self, tree: &Tree, now_ms: i64) -> Branch {
+        if let Some(branch) = &self.forged {
+            return Arc::clone(branch);
+        }
         let mut at_ms = now_ms - self.plan.lag_ms;
         if let Some(spell) = self.spells().spell(Fault::Stale, now_ms) {
             at_ms = spell.from_ms - self.plan.lag_ms;
@@ -76,7 +86,7 @@ impl Node {
             Fault::Null,
         ];
         let fault = {
-            let Self { plan, random } = self;
+            let Self { plan, random, .. } = self;
             plan.spells.first(&ANY, now_ms, random)
         };
         match fault {
@@ -134,17 +144,36 @@ impl Node {
 
     fn by_number(&mut self, tree: &Tree, now_ms: i64, which: &Value) -> Reply {
         let view = self.view(tree, now_ms);
-        let head = tip(&view).number;
-        let number = match which.as_str().unwrap_or_default() {
-            "latest" => head,
-            "safe" => head.saturating_sub(self.plan.safe_depth),
-            "finalized" => head
-                .saturating_sub(2 * self.plan.safe_depth)
-                .min(u64::try_from(tree.finalized).unwrap()),
-            text => parse(text),
+        let block = match which.as_str().unwrap_or_default() {
+            "latest" => Some(Arc::clone(tip(&view))),
+            "safe" => Some(self.tagged(tree, now_ms, Tag::Safe)),
+            "finalized" => Some(self.tagged(tree, now_ms, Tag::Finalized)),
+            text => view.get(usize::try_from(parse(text)).unwrap()).cloned(),
         };
-        let block = view.get(usize::try_from(number).unwrap());
-        Reply::Result(block.map_or(Value::Null, |block| self.header(now_ms, block)))
+        Reply::Result(block.map_or(Value::Null, |block| self.header(now_ms, &block)))
+    }
+
+    fn tagged(&mut self, tree: &Tree, now_ms: i64, tag: Tag) -> Arc<Block> {
+        let stands = self.spells().spell(Fault::TagsStand, now_ms);
+        let at_ms = stands.map_or(now_ms, |spell| spell.from_ms);
+        let view = self.view(tree, at_ms);
+        let mut depth = match tag {
+            Tag::Safe => self.plan.safe_depth,
+            Tag::Finalized => 2 * self.plan.safe_depth,
+        };
+        if self.strikes(Fault::TagsGoBack, now_ms) {
+            depth += self.random.between(1, 6);
+        }
+        let mut place = usize::try_from(tip(&view).number.saturating_sub(depth)).unwrap();
+        // What is final is never taken back, but by a forger.
+        if tag == Tag::Finalized && self.forged.is_none() {
+            place = place.min(tree.finalized);
+        }
+        let block = &view[place];
+        let elsewhere = self
+            .strikes(Fault::TagsElsewhere, now_ms)
+            .then(|| tree.sibling(block));
+        Arc::clone(elsewhere.flatten().unwrap_or(block))
     }
 
     fn header(&mut self, now_ms: i64, block: &Block) -> Value {
@@ -171,7 +200,11 @@ impl Node {
         if self.strikes(Fault::Balanced, now_ms) && self.random.chance(50) {
             at_ms -= BEHIND_MS;
         }
-        tree.block(&hash).filter(|block| block.born_ms <= at_ms).cloned()
+        let is_known = |block: &&Arc<Block>| {
+            let is_made_up = block.forger.is_some_and(|forger| forger != self.plan.operator);
+            block.born_ms <= at_ms && !is_made_up
+        };
+        tree.block(&hash).filter(is_known).cloned()
     }
 
     fn receipts(&mut self, tree: &Tree, now_ms: i64, hash: &Value) -> Reply {

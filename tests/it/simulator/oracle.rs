@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
 use sqlx::AnyConnection;
-use tollgate::domain::{Amount, ChainId, Gate, GateAction, Reading, Rule};
+use tollgate::domain::{Amount, ChainId, Gate, GateAction, Reading, Rule, Tag};
 use tollgate::engine::Engine;
-use tollgate::health::Health;
+use tollgate::health::{Database, Health, Reason, header_age_max};
 
 use super::block::Block;
 use super::net::{Shared, lock};
 use super::node::CHAIN;
 use super::rows::{self, StoredChain, StoredCharge, StoredPayment};
+use super::tree::Branch;
 use super::truth::{self, Key, Paid};
 use super::tx::{COIN, HOLDERS, MEMBERS};
 use super::world::World;
@@ -31,6 +33,8 @@ pub struct Memory {
     sequences: BTreeMap<String, i64>,
     /// Charges that were said to be paid, and not to be reversed since.
     told_paid: BTreeSet<String>,
+    /// Nothing may count.
+    is_quarantined: bool,
 }
 
 /// One look at the database.
@@ -64,14 +68,15 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     let Some(branch) = world.judge_heights(&chain, &headers) else {
         return;
     };
-    let settled = chain.settled.map_or(0, |(number, _)| number);
+    let lowest = chain.settled[0];
+    let settled = lowest.map_or(0, |(number, _)| number);
     let start = usize::try_from(chain.start).unwrap().min(branch.len());
     let due = truth::payments(&branch[start..]);
     world.judge_payments(&due, &payments, &chain);
     world.judge_observations(&due, &observations);
     world.judge_events(&events);
     world.judge_audit(&audit);
-    world.judge_charges(&due, &payments, &charges, chain.settled.map(|(number, _)| number));
+    world.judge_charges(&due, &payments, &charges, &chain);
     world.judge_periods(&charges, &periods);
     for (watch, stored) in balances {
         let is_folded = |block: &&Arc<Block>| {
@@ -80,7 +85,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
         };
         let folded = branch.iter().filter(is_folded);
         let expected = truth::balances(folded, watch.contract);
-        if expected != stored && chain.settled.is_some() {
+        if expected != stored && lowest.is_some() {
             world.breach(format!(
                 "the balances of {} are {stored:?} at {settled} ({watch:?}), and should be {expected:?}",
                 watch.contract
@@ -117,16 +122,22 @@ impl World {
         if headers.windows(2).any(|pair| pair[0].0 + 1 != pair[1].0) {
             self.breach("a kept header is missing");
         }
-        if let Some(settled) = chain.settled {
+        for (place, settled) in chain.settled.iter().enumerate() {
+            let Some(settled) = settled else { continue };
             // It stays where a reorganisation above it takes confirmations away.
-            let needed = settled.0 + self.plan.confirmations - 1;
-            let was_covered = self.miner.tree.is_covered(&settled.1, needed, self.now_ms());
-            if !was_covered || !is_on_it(&settled) {
+            let was_covered = place < self.plan.policy.0.len()
+                && self.was_covered(place, *settled, self.now_ms() + self.plan.skew_ms);
+            if !was_covered || !is_on_it(settled) {
                 self.breach(format!(
-                    "block {} is settled where {read} is read: covered: {was_covered}",
+                    "block {} is settled in tier {place} where {read} is read: covered: {was_covered}",
                     settled.0
                 ));
             }
+        }
+        if let Some(finalized) = &chain.finalized
+            && (!self.was_final(*finalized) || !is_on_it(finalized))
+        {
+            self.breach(format!("block {} is final, and nobody said so", finalized.0));
         }
         Some(branch)
     }
@@ -138,8 +149,8 @@ impl World {
         chain: &StoredChain,
     ) {
         for (key, paid) in due {
-            let is_up_to = |top: Option<(u64, B256)>| top.is_some_and(|(top, _)| paid.number <= top);
-            let state = match (is_up_to(chain.settled), is_up_to(chain.finalized)) {
+            let is_final = chain.finalized.is_some_and(|(top, _)| paid.number <= top);
+            let state = match (self.is_settled(paid, chain), is_final) {
                 (true, true) => "final",
                 (true, false) => "confirmed",
                 (false, _) => "confirming",
@@ -191,7 +202,7 @@ impl World {
         due: &BTreeMap<Key, Paid>,
         payments: &BTreeMap<Key, StoredPayment>,
         charges: &[StoredCharge],
-        settled: Option<u64>,
+        chain: &StoredChain,
     ) {
         for (key, stored) in payments {
             let owner = charges.iter().find(|charge| charge.due == stored.amount);
@@ -205,7 +216,7 @@ impl World {
         for charge in charges {
             let of_it = || due.values().filter(|paid| paid.amount == charge.due);
             let sum = |count: usize| charge.due * U256::from(count);
-            let is_settled = |paid: &&Paid| settled.is_some_and(|settled| paid.number <= settled);
+            let is_settled = |paid: &&Paid| self.is_settled(paid, chain);
             let (seen, confirmed) = (of_it().count(), of_it().filter(is_settled).count());
             if (charge.seen, charge.confirmed) != (sum(seen), sum(confirmed)) {
                 self.breach(format!(
@@ -231,7 +242,10 @@ impl World {
         let tenants: BTreeSet<&str> = charges.iter().map(|charge| charge.tenant.as_str()).collect();
         for tenant in tenants {
             let own = charges.iter().filter(|charge| charge.tenant == tenant);
-            let paid = i64::try_from(own.filter(|charge| charge.state == "paid").count()).unwrap();
+            let paid: i64 = own
+                .filter(|charge| charge.state == "paid")
+                .map(|charge| charge.months)
+                .sum();
             let period = periods.iter().find(|(of, ..)| of == tenant);
             let is_right = match period {
                 None => paid == 0,
@@ -242,7 +256,7 @@ impl World {
                 }
             };
             if !is_right {
-                self.breach(format!("{tenant} has {period:?} for {paid} paid charges"));
+                self.breach(format!("{tenant} has {period:?} for {paid} paid months"));
             }
         }
     }
@@ -281,10 +295,19 @@ impl World {
                     in_force.clear();
                     true
                 }
+                "chain.quarantine" => {
+                    self.memory.is_quarantined = true;
+                    self.plan.may_be_quarantined()
+                }
+                "chain.resolve" => std::mem::replace(&mut self.memory.is_quarantined, false),
                 _ => true,
             };
             if !is_right {
                 self.breach(format!("{} of {} out of turn", entry.action, entry.subject));
+            }
+            let counts = ["payment.confirm", "payment.finalize"].contains(&entry.action.as_str());
+            if counts && self.memory.is_quarantined {
+                self.breach(format!("{} of {} in quarantine", entry.action, entry.subject));
             }
             if entry.action == "payment.confirm" {
                 self.judge_confirmation(entry);
@@ -296,11 +319,61 @@ impl World {
     fn judge_confirmation(&mut self, entry: &rows::StoredAudit) {
         let hash: B256 = serde_json::from_value(entry.after["blockHash"].clone()).expect("evidence");
         let number = entry.after["blockNumber"].as_u64().expect("evidence");
-        let needed = number + self.plan.confirmations - 1;
+        let amount: U256 = entry.after["baseUnits"]
+            .as_str()
+            .and_then(|units| units.parse().ok())
+            .expect("evidence");
         let at_ms = entry.at_ms + self.plan.skew_ms;
-        if !self.miner.tree.is_covered(&hash, needed, at_ms) {
-            self.breach(format!("{} was confirmed too early", entry.subject));
+        let place = self.plan.policy.place_of(amount);
+        if !self.was_covered(place, (number, hash), at_ms) {
+            self.breach(format!(
+                "{} was confirmed too early in tier {place}",
+                entry.subject
+            ));
         }
+    }
+
+    fn is_settled(&self, paid: &Paid, chain: &StoredChain) -> bool {
+        let settled = chain.settled.get(self.plan.policy.place_of(paid.amount));
+        settled.is_some_and(|settled| settled.is_some_and(|(top, _)| paid.number <= top))
+    }
+}
+
+/// Nobody who reads a chain that was set aside is ready, once it had time to look.
+pub async fn judge_quarantine(conn: &mut AnyConnection, shared: &Shared, engine: &Engine, health: &Health) {
+    let Some(since) = rows::chain(conn).await.and_then(|chain| chain.quarantined_since) else {
+        return;
+    };
+    let mut world = lock(shared);
+    let block_time = Duration::from_millis(world.plan.block_ms.unsigned_abs());
+    let age_max_ms = i64::try_from(header_age_max(block_time).as_millis()).unwrap();
+    let now_ms = engine.clock().now_ms();
+    if now_ms - since > age_max_ms + 2 * world.plan.skew_ms && health.sees(ChainId(CHAIN), now_ms) {
+        world.breach("it is ready on a chain in quarantine");
+    }
+}
+
+/// Whoever is ready has read what the chain was as long ago as a header may be old, but for what may be behind.
+pub fn judge_readiness(shared: &Shared, engine: &Engine, health: &Health) {
+    let mut world = lock(shared);
+    let chain = ChainId(CHAIN);
+    if !health.sees(chain, engine.clock().now_ms()) {
+        return;
+    }
+    let block_ms = world.plan.block_ms;
+    let block_time = Duration::from_millis(block_ms.unsigned_abs());
+    let age_max_ms = i64::try_from(header_age_max(block_time).as_millis()).unwrap();
+    let behind_max = u64::try_from(age_max_ms / block_ms).unwrap();
+    let long_ago_ms = world.now_ms() - age_max_ms - 2 * world.plan.skew_ms - block_ms;
+    let height = |branch: &Branch| u64::try_from(branch.len()).unwrap() - 1;
+    let tree = &world.miner.tree;
+    let due = height(tree.canonical_at(long_ago_ms)).min(height(tree.canonical()));
+    let read = engine.chain(chain).and_then(|known| known.heights.read);
+    let read = read.map_or(0, |read| read.number);
+    if read + behind_max < due {
+        world.breach(format!(
+            "it is ready, and has read {read} of a chain that was at {due} long ago"
+        ));
     }
 }
 
@@ -319,18 +392,32 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
             tip.number
         ));
     }
-    let settled = heights.settled.map_or(0, |settled| settled.number);
-    if settled + world.plan.confirmations != tip.number + 1 {
-        return Some(format!("{settled} is settled, the head is {}", tip.number));
+    for place in 0..world.plan.policy.0.len() {
+        let settled = heights.settled_at(place).map(|settled| settled.block.number);
+        if settled < Some(world.least_covered(place, tip.number)) {
+            return Some(format!(
+                "{settled:?} is settled in tier {place}, the head is {}",
+                tip.number
+            ));
+        }
     }
-    if !health.sees(ChainId(CHAIN), engine.clock().now_ms()) {
-        return Some(format!("it is not ready: {:?}", health.chain(ChainId(CHAIN))));
+    let finalized = heights.finalized.map(|finalized| finalized.number);
+    if finalized < Some(world.least_tagged(Tag::Finalized, tip.number)) {
+        return Some(format!("{finalized:?} is final, the head is {}", tip.number));
+    }
+    let answers = Database::Answers {
+        oldest_owed_at_ms: None,
+    };
+    let readiness = health.readiness(engine.clock().now_ms(), answers);
+    let disagree = |reason: &Reason| world.plan.is_forged_for_ever() && reason.check == "chain_agreement";
+    if !readiness.reasons.iter().all(disagree) {
+        return Some(format!("it is not ready: {:?}", readiness.reasons));
     }
     let watches = engine.watches(ChainId(CHAIN));
     if watches.len() < 2 || !watches.iter().all(tollgate::store::Watch::is_complete) {
         return Some(format!("the past is not complete: {watches:?}"));
     }
-    let is_late = world.calm_blocks > world.plan.confirmations + 2;
+    let is_late = world.calm_blocks > world.plan.policy.depth() + 2;
     let waits = world.miner.waiting() > 0 || world.has_plans() || !is_late;
     waits.then(|| "not everything has happened".to_owned())
 }

@@ -1,10 +1,16 @@
 //! What one seed stands for: the chain's habits, the endpoints with their faults, the database's, and when all of it ends.
 
+use std::collections::BTreeSet;
+
 use super::fault::{EVERY, Fault, Spells};
+use super::policy::Policy;
 use crate::random::Random;
 
 /// When the world begins: 2025-10-09T08:53:20Z.
 pub const DAWN_MS: i64 = 1_760_000_000_000;
+
+/// Blocks of the calm come by so much later than they should.
+pub const CALM_PAUSE_MS: i64 = 2_000;
 
 /// One endpoint.
 #[derive(Debug, Clone)]
@@ -53,12 +59,34 @@ pub enum CrashAt {
     Message(u64),
 }
 
+/// An endpoint whose operator forges branches.
+#[derive(Debug, Clone, Copy)]
+pub struct Forger {
+    pub slot: usize,
+    /// It goes on when all else is calm.
+    pub is_incurable: bool,
+}
+
+/// What was final is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overturn {
+    ForGood,
+    /// It comes again: all endpoints were wrong for a while.
+    ForAWhile,
+}
+
 /// One seed's world.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub seed: u64,
     pub block_ms: i64,
-    pub confirmations: u64,
+    pub policy: Policy,
+    /// How old a tag's block may be.
+    pub max_tag_age_ms: i64,
+    /// How many operators must say the same.
+    pub agree: usize,
+    pub forger: Option<Forger>,
+    pub overturn: Option<Overturn>,
     pub development: bool,
     pub start_block: u64,
     /// Blocks that are there when the world begins.
@@ -90,25 +118,33 @@ impl Plan {
         let blocks = i64::try_from(random.between(16, 36)).unwrap();
         let storm_until_ms = DAWN_MS + blocks * block_ms;
         let development = random.chance(12);
-        let confirmations = random.pick(&[1, 2, 3, 5, 8]);
+        let policy = Policy::of(random, block_ms);
         let troubled = |random: &mut Random, percent| random.chance(percent);
         let count = if development {
             1
         } else {
             random.pick(&[1, 1, 2, 2, 3, 4])
         };
+        let agree = if count > 1 && random.chance(40) { 2 } else { 1 };
         let storm = (DAWN_MS, storm_until_ms);
         let is_network_bad = troubled(random, 70);
-        let endpoints = (0..count)
+        let endpoints: Vec<EndpointPlan> = (0..count)
             .map(|slot| {
                 endpoint(
                     random,
                     (slot, count, block_ms),
                     is_network_bad && !development,
-                    storm,
+                    (agree, storm),
                 )
             })
             .collect();
+        let forger = (agree > 1 && random.chance(60)).then(|| {
+            let slot = usize::try_from(random.below(count)).unwrap();
+            let is_incurable = is_outvoted(slot, &endpoints, agree) && random.chance(30);
+            Forger { slot, is_incurable }
+        });
+        let overturn = random.pick(&[Overturn::ForGood, Overturn::ForAWhile]);
+        let overturn = (!development && random.chance(8)).then_some(overturn);
         let crashes = if troubled(random, 35) {
             (0..random.between(1, 3)).map(|_| crash(random)).collect()
         } else {
@@ -118,14 +154,18 @@ impl Plan {
         Self {
             seed,
             block_ms,
-            confirmations,
+            max_tag_age_ms: random.pick(&[30 * 60_000, 40 * (block_ms + CALM_PAUSE_MS)]),
+            agree,
+            forger,
+            overturn,
             development,
             start_block: random.pick(&[0, 1, 1, 3]),
             prelude: random.between(6, 30),
             fill: random.pick(&[0, 0, 10, 60, 100]),
             bustle: random.pick(&[10, 30, 60]),
             reorgs: if has_reorgs { random.between(3, 30) } else { 0 },
-            max_depth: confirmations + random.between(0, 3),
+            max_depth: policy.0[0].confirmations + random.between(0, 3),
+            policy,
             endpoints,
             disk: if troubled(random, 30) {
                 disk(random)
@@ -141,6 +181,20 @@ impl Plan {
         }
     }
 
+    /// Whether there is any reason to set the chain aside.
+    pub fn may_be_quarantined(&self) -> bool {
+        let lies = |endpoint: &EndpointPlan| {
+            let mut spells = endpoint.spells.0.iter();
+            spells.any(|spell| spell.fault == Fault::TagsElsewhere)
+        };
+        self.overturn.is_some() || self.endpoints.iter().any(lies)
+    }
+
+    /// Whether an operator forges branches for ever.
+    pub fn is_forged_for_ever(&self) -> bool {
+        self.forger.is_some_and(|forger| forger.is_incurable)
+    }
+
     pub fn random(&self, of: u64) -> Random {
         Random::of(self.seed.wrapping_mul(0x1_0001).wrapping_add(of))
     }
@@ -150,17 +204,17 @@ fn endpoint(
     random: &mut Random,
     (slot, count, block_ms): (u64, u64, i64),
     is_bad: bool,
-    storm: (i64, i64),
+    (agree, storm): (usize, (i64, i64)),
 ) -> EndpointPlan {
     let faults: Vec<Fault> = EVERY
         .into_iter()
         // An account that ran dry is left alone for an hour: somebody must be there meanwhile.
-        .filter(|fault| *fault != Fault::Billing || (slot == 0 && count > 1))
+        .filter(|fault| *fault != Fault::Billing || (slot == 0 && count > 1 && agree == 1))
         .collect();
     let spells = if is_bad { random.between(0, 6) } else { 0 };
     let has_socket = random.chance(80);
     EndpointPlan {
-        operator: random.below(3),
+        operator: if agree > 1 { slot % 3 } else { random.below(3) },
         has_socket,
         has_http: !has_socket || random.chance(80),
         latency_ms: random.pick(&[2, 20, 60, 150]),
@@ -172,6 +226,12 @@ fn endpoint(
         safe_depth: random.between(2, 6),
         spells: Spells::of(random, spells, &faults, storm),
     }
+}
+
+/// Whether so many operators as must agree are others than this endpoint's.
+fn is_outvoted(slot: usize, endpoints: &[EndpointPlan], agree: usize) -> bool {
+    let operators: BTreeSet<u64> = endpoints.iter().map(|endpoint| endpoint.operator).collect();
+    operators.len() > agree && operators.contains(&endpoints[slot].operator)
 }
 
 fn disk(random: &mut Random) -> DiskPlan {

@@ -15,9 +15,10 @@ use tollgate::billing::Catalogue;
 use tollgate::chain::Network;
 use tollgate::clock::Clock;
 use tollgate::config::{self, StoreSettings};
-use tollgate::domain::{Amount, ChainId, Finality, Level, Token};
+use tollgate::domain::{Amount, ChainId, Level, Token};
 use tollgate::engine::{Engine, EngineError, Settings};
 use tollgate::health::Health;
+use tollgate::jobs;
 use tollgate::store::{Faults, Store, StoreError};
 use tollgate::sync::ChainTask;
 use tollgate::task::Tasks;
@@ -83,8 +84,8 @@ pub fn settings(plan: &Plan) -> config::Chain {
         id: ChainId(CHAIN),
         block_time,
         poll_interval: block_time,
-        finality: Finality::of_confirmations(plan.confirmations),
-        max_tag_age: Duration::from_mins(30),
+        finality: plan.policy.finality(),
+        max_tag_age: Duration::from_millis(plan.max_tag_age_ms.unsigned_abs()),
         start_block: Some(plan.start_block),
         development: plan.development,
         treasury: Some(TREASURY),
@@ -93,7 +94,7 @@ pub fn settings(plan: &Plan) -> config::Chain {
         endpoints: (0..).zip(&plan.endpoints).map(endpoint).collect(),
         // An answer that is decoded off the thread would come back in an order of its own.
         max_log_range: 24,
-        agree: 1,
+        agree: plan.agree,
         level: Some(Level::Receipts),
     }
 }
@@ -135,7 +136,7 @@ fn engine_settings(plan: &Plan) -> Settings {
     }
 }
 
-/// An instance: one engine, and the task of its chain.
+/// An instance: one engine, and the task of its chain; with others, what keeps its memory up with theirs.
 pub struct Instance {
     pub engine: Engine,
     pub health: Health,
@@ -193,6 +194,12 @@ impl Instance {
                 outcome
             }
         });
+        if plan.rivals > 0 {
+            let for_refresh = engine.clone();
+            tasks.supervise("refresh", move |stop| {
+                jobs::run_refresh(for_refresh.clone(), stop)
+            });
+        }
         Ok(Self {
             engine,
             health,

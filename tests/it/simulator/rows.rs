@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, U256};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
@@ -23,6 +25,8 @@ pub struct StoredPayment {
 pub struct StoredCharge {
     pub id: String,
     pub tenant: String,
+    /// How many months it buys.
+    pub months: i64,
     pub due: U256,
     pub state: String,
     pub seen: U256,
@@ -42,7 +46,7 @@ pub struct StoredAudit {
     pub at_ms: i64,
     pub action: String,
     pub subject: String,
-    pub after: serde_json::Value,
+    pub after: Value,
 }
 
 #[derive(Debug)]
@@ -57,8 +61,11 @@ pub struct StoredEvent {
 pub struct StoredChain {
     pub start: u64,
     pub read: Option<(u64, B256)>,
-    pub settled: Option<(u64, B256)>,
+    /// How far each tier is settled, lowest first; as many as the policy has, at the most.
+    pub settled: Vec<Option<(u64, B256)>>,
     pub finalized: Option<(u64, B256)>,
+    /// By the clock of whoever set it aside.
+    pub quarantined_since: Option<i64>,
     pub lease: (i64, i64),
 }
 
@@ -84,15 +91,29 @@ fn position(row: &AnyRow, at: &str, of: &str) -> Option<(u64, B256)> {
     Some((number(row, at), hash(row, of)))
 }
 
+fn json<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Option<T> {
+    let text: Option<String> = row.get(column);
+    text.map(|text| serde_json::from_str(&text).expect("JSON"))
+}
+
 pub async fn chain(conn: &mut AnyConnection) -> Option<StoredChain> {
     let query = "select c.*, l.fence, l.beat from chain c join lease l on l.role = 'chain:' || c.chain";
     let rows = all(conn, query).await;
     let row = rows.first()?;
+    let upper: Vec<Value> = json(row, "upper_tiers").expect("the upper tiers");
+    let upper = upper.iter().map(|tier| {
+        let hash = serde_json::from_value(tier["block"]["hash"].clone()).ok()?;
+        Some((tier["block"]["number"].as_u64()?, hash))
+    });
+    let lowest = position(row, "settled_number", "settled_hash");
+    let settled = std::iter::once(lowest).chain(upper).collect();
+    let held: Option<Value> = json(row, "quarantined");
     Some(StoredChain {
         start: number(row, "start_number"),
         read: position(row, "read_number", "read_hash"),
-        settled: position(row, "settled_number", "settled_hash"),
+        settled,
         finalized: position(row, "finalized_number", "finalized_hash"),
+        quarantined_since: held.map(|held| held["since"].as_i64().expect("a time")),
         lease: (row.get("fence"), row.get("beat")),
     })
 }
@@ -144,6 +165,11 @@ pub async fn charges(conn: &mut AnyConnection) -> Vec<StoredCharge> {
     let stored = rows.iter().map(|row| StoredCharge {
         id: row.get("id"),
         tenant: row.get("tenant"),
+        months: if row.get::<String, _>("product").ends_with("year") {
+            12
+        } else {
+            1
+        },
         due: amount(row, "due"),
         state: row.get("state"),
         seen: amount(row, "seen"),
@@ -180,17 +206,12 @@ pub async fn balances(conn: &mut AnyConnection, contract: Address) -> BTreeMap<A
 pub async fn audit(conn: &mut AnyConnection, since: i64) -> Vec<StoredAudit> {
     let query = format!("select * from audit where id > {since} order by id");
     let rows = all(conn, &query).await;
-    let stored = rows.iter().map(|row| {
-        let after: Option<String> = row.get("after_state");
-        StoredAudit {
-            id: row.get("id"),
-            at_ms: row.get("at"),
-            action: row.get("action"),
-            subject: row.get("subject"),
-            after: after.map_or(serde_json::Value::Null, |text| {
-                serde_json::from_str(&text).expect("the audit holds JSON")
-            }),
-        }
+    let stored = rows.iter().map(|row| StoredAudit {
+        id: row.get("id"),
+        at_ms: row.get("at"),
+        action: row.get("action"),
+        subject: row.get("subject"),
+        after: json(row, "after_state").unwrap_or_default(),
     });
     stored.collect()
 }

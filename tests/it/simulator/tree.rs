@@ -1,6 +1,6 @@
 //! The tree of blocks, and which branch of it is the chain at which time: the oracle that everything is held against.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::B256;
@@ -15,7 +15,9 @@ pub type Branch = Arc<Vec<Arc<Block>>>;
 /// All blocks that there ever were.
 #[derive(Debug)]
 pub struct Tree {
-    blocks: BTreeMap<B256, Arc<Block>>,
+    blocks: HashMap<B256, Arc<Block>>,
+    /// By height, in the order of their making.
+    levels: Vec<Vec<Arc<Block>>>,
     /// The canonical branch from each time on, in milliseconds of the world; the first is as old as the world.
     reigns: Vec<(i64, Branch)>,
     /// The number of the newest block that consensus never takes back, and how many stand on it at the least.
@@ -27,7 +29,8 @@ pub struct Tree {
 impl Tree {
     pub fn new(final_depth: usize) -> Self {
         Self {
-            blocks: BTreeMap::new(),
+            blocks: HashMap::new(),
+            levels: Vec::new(),
             reigns: Vec::new(),
             finalized: 0,
             final_depth,
@@ -52,10 +55,8 @@ impl Tree {
 
     /// Another block of the same height.
     pub fn sibling(&self, block: &Block) -> Option<&Arc<Block>> {
-        let others = self.blocks.values();
-        others
-            .filter(|other| other.number == block.number)
-            .find(|other| other.hash != block.hash)
+        let mut others = self.level(block.number).iter();
+        others.find(|other| other.hash != block.hash)
     }
 
     /// From block 0 to this one.
@@ -75,22 +76,27 @@ impl Tree {
 
     /// Whether some block at `number` or above stands on `hash` and was known to the world at `at_ms`.
     pub fn is_covered(&self, hash: &B256, number: u64, at_ms: i64) -> bool {
-        let known = self.blocks.values();
-        let mut tips = known.filter(|block| block.number == number && block.born_ms <= at_ms);
-        tips.any(|tip| self.stands_on(tip, hash))
+        let Some(block) = self.blocks.get(hash) else {
+            return false;
+        };
+        let mut tips = self.level(number).iter().filter(|tip| tip.born_ms <= at_ms);
+        tips.any(|tip| self.stands_on(&tip.hash, block.number, hash))
     }
 
-    fn stands_on(&self, tip: &Arc<Block>, hash: &B256) -> bool {
-        let mut next = tip;
-        loop {
-            if next.hash == *hash {
-                return true;
-            }
-            match self.blocks.get(&next.parent) {
-                Some(parent) => next = parent,
-                None => return false,
-            }
+    /// Whether the block `tip` is the block `hash` at `number`, or above it on one branch.
+    pub fn stands_on(&self, tip: &B256, number: u64, hash: &B256) -> bool {
+        let mut next = self.blocks.get(tip);
+        while let Some(block) = next.filter(|block| block.number > number) {
+            next = self.blocks.get(&block.parent);
         }
+        next.is_some_and(|block| block.hash == *hash)
+    }
+
+    fn level(&self, number: u64) -> &[Arc<Block>] {
+        let level = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.levels.get(number));
+        level.map_or(&[], Vec::as_slice)
     }
 
     /// Puts a block on a branch. The branch does not reign yet.
@@ -99,7 +105,7 @@ impl Tree {
         branch: &mut Vec<Arc<Block>>,
         (timestamp_s, born_ms): (u64, i64),
         txs: Vec<Tx>,
-        fill: u64,
+        (fill, forger): (u64, Option<u64>),
         random: &mut Random,
     ) {
         self.salt += 1;
@@ -111,9 +117,14 @@ impl Tree {
             txs,
             fill,
             salt: self.salt,
+            forger,
         };
         let block = Arc::new(draft.build(random));
         self.blocks.insert(block.hash, Arc::clone(&block));
+        if self.levels.len() <= branch.len() {
+            self.levels.resize(branch.len() + 1, Vec::new());
+        }
+        self.levels[branch.len()].push(Arc::clone(&block));
         branch.push(block);
     }
 

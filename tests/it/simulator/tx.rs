@@ -69,6 +69,18 @@ pub fn payment(amount: U256) -> Act {
     }
 }
 
+/// Money that nobody is charged for, in every tier that a policy may have.
+pub fn stray(random: &mut Random) -> Act {
+    let amounts = [
+        2_000_003,
+        12_000_007,
+        50_000_009,
+        400_000_011,
+        3_000_000_000_013_u64,
+    ];
+    payment(U256::from(random.pick(&amounts)))
+}
+
 fn coins(from: Address, to: Address, quantity: U256) -> Act {
     Act {
         log: transfer(COIN, from, to, quantity),

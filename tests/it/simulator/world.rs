@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, U256};
 use serde_json::Value;
 use tokio::time::Instant;
+use tollgate::domain::Tag;
 
 use super::disk::Disk;
 use super::fault::Fault;
@@ -14,7 +15,8 @@ use super::miner::Miner;
 use super::net::{Line, SLOTS};
 use super::node::{Node, Reply};
 use super::oracle::Memory;
-use super::plan::{CrashAt, DAWN_MS, Plan};
+use super::plan::{CALM_PAUSE_MS, CrashAt, DAWN_MS, Plan};
+use super::policy::Sayings;
 use super::trace::Trace;
 use super::tree::Branch;
 use super::tx;
@@ -38,6 +40,13 @@ pub enum Deed {
     FullDisk(bool),
     Restart,
     Rival,
+    /// An endpoint's operator forges a branch.
+    Forge(usize),
+    /// What was final is taken back, and comes again.
+    Overturn,
+    ComeBack,
+    /// A person resolves a quarantine, if there is one.
+    Resolve,
 }
 
 /// The world.
@@ -67,6 +76,11 @@ pub struct World {
     pub memory: Memory,
     /// Contracts for which a gate was asked, and no answer came.
     pub gates: BTreeSet<Address>,
+    /// What charges are waiting for.
+    pub dues: Vec<U256>,
+    pub sayings: Sayings,
+    /// The chain as it was before it was overturned, to come back to.
+    pub overturned: Option<Branch>,
 }
 
 impl World {
@@ -98,6 +112,9 @@ impl World {
             ended_ms: DAWN_MS,
             memory: Memory::default(),
             gates: BTreeSet::new(),
+            dues: Vec::new(),
+            sayings: Sayings::default(),
+            overturned: None,
             plan,
         };
         world.arrange();
@@ -134,6 +151,17 @@ impl World {
             let at = sometime(&mut self.random);
             self.agree(at, Deed::Rival);
         }
+        if let Some(forger) = self.plan.forger {
+            for _ in 0..2 {
+                let at = sometime(&mut self.random);
+                self.agree(at, Deed::Forge(forger.slot));
+            }
+        }
+        if self.plan.overturn.is_some() {
+            let at = sometime(&mut self.random);
+            self.agree(at, Deed::Overturn);
+        }
+        self.agree(DAWN_MS + storm / 2, Deed::Resolve);
         for _ in 0..self.plan.disk.fulls {
             let at = sometime(&mut self.random);
             self.agree(at, Deed::FullDisk(true));
@@ -160,7 +188,8 @@ impl World {
 
     /// Whether more is to happen than blocks.
     pub fn has_plans(&self) -> bool {
-        self.agenda.values().any(|deed| *deed != Deed::Mine)
+        let is_plan = |deed: &Deed| !matches!(deed, Deed::Mine | Deed::Resolve);
+        self.agenda.values().any(is_plan)
     }
 
     /// A process begins: its runtime's time goes on from where the world is.
@@ -206,6 +235,9 @@ impl World {
         self.calm_since_ms = Some(self.now_ms());
         for node in &mut self.nodes {
             node.plan.spells.0.clear();
+            if !self.plan.is_forged_for_ever() {
+                node.forged = None;
+            }
         }
         for line in self.lines.iter().flatten() {
             super::net::hear_again(line);
@@ -257,7 +289,7 @@ impl World {
     }
 
     pub fn strikes(&mut self, slot: usize, fault: Fault, now_ms: i64) -> bool {
-        let Node { plan, random } = &mut self.nodes[slot];
+        let Node { plan, random, .. } = &mut self.nodes[slot];
         plan.spells.strikes(fault, now_ms, random)
     }
 
@@ -266,7 +298,7 @@ impl World {
     }
 
     pub fn latency_ms(&mut self, slot: usize) -> i64 {
-        let Node { plan, random } = &mut self.nodes[slot];
+        let Node { plan, random, .. } = &mut self.nodes[slot];
         i64::try_from(random.between(1, plan.latency_ms)).unwrap()
     }
 
@@ -277,7 +309,24 @@ impl World {
 
     pub fn respond(&mut self, slot: usize, method: &str, params: &Value) -> Reply {
         let now_ms = self.now_ms();
-        self.nodes[slot].respond(&self.miner.tree, now_ms, method, params)
+        let reply = self.nodes[slot].respond(&self.miner.tree, now_ms, method, params);
+        if let (Reply::Result(header), "eth_getBlockByNumber") = (&reply, method) {
+            self.note_saying(slot, &params[0], header);
+        }
+        reply
+    }
+
+    /// An endpoint said that a block stands at a height, at a tag, or at the head.
+    pub fn note_saying(&mut self, slot: usize, which: &Value, header: &Value) {
+        let Ok(hash) = serde_json::from_value(header["hash"].clone()) else {
+            return;
+        };
+        let (now_ms, operator) = (self.now_ms(), self.nodes[slot].plan.operator);
+        match which.as_str() {
+            Some("safe") => self.sayings.tagged(Tag::Safe, hash, now_ms),
+            Some("finalized") => self.sayings.tagged(Tag::Finalized, hash, now_ms),
+            _ => self.sayings.named(operator, hash, now_ms),
+        }
     }
 
     /// The chain goes on, or elsewhere.
@@ -307,12 +356,13 @@ impl World {
             let height = self.miner.tree.canonical().len() - 1;
             self.tell(format_args!("block {height}"));
         }
+        self.forge_on();
         let next_ms = if is_storm {
             let half = block_ms.unsigned_abs() / 2;
             let pause = half + self.random.below(2 * half + 1);
             i64::try_from(pause).unwrap()
         } else {
-            block_ms + 2_000
+            block_ms + CALM_PAUSE_MS
         };
         self.agree(now_ms + next_ms, Deed::Mine);
     }

@@ -1,7 +1,7 @@
 //! Charges, and the amounts that are leased to them.
 
 use tollgate::domain::{Amount, Charge, ChargeFlag, ChargeState, Heights, UserId, WalletOwner};
-use tollgate::store::{self, Store};
+use tollgate::store::{self, ChargeFilter, Store};
 
 use super::samples::{
     CHAIN, MOST, OTHER, TOKEN, TREASURY, begin, block, charge, full_charge, hash, month_of_pro, open, tenant,
@@ -16,6 +16,7 @@ on_both!(
     an_amount_has_one_charge_at_a_time,
     taken_amounts_of_one_price_are_counted,
     paid_charges_and_charged_tenants_are_found,
+    a_tenants_charges_are_listed_a_page_at_a_time,
     charges_are_due_only_as_far_as_their_chain_is_settled,
 );
 
@@ -182,10 +183,15 @@ async fn an_amount_has_one_charge_at_a_time(database: Database) {
 
     let leased = async |due, at| {
         let mut conn = store.read().await.unwrap();
-        let found = store::leased_charges(&mut conn, FULL_PLACE, due, at)
+        let amounts = [Amount::from(1), due];
+        let found = store::leased_charges(&mut conn, FULL_PLACE, &amounts, at)
             .await
             .unwrap();
-        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        assert!(found.iter().all(|(amount, _)| *amount == due));
+        found
+            .iter()
+            .map(|(_, charge)| charge.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(leased(one.due, 50).await, ["one"]);
     assert_eq!(leased(one.due, 2_000).await, ["one"]);
@@ -261,6 +267,60 @@ async fn paid_charges_and_charged_tenants_are_found(database: Database) {
     assert_eq!(charged, [tenant("acme")]);
     let charged = store::tenants_charged_on(&mut conn, OTHER).await.unwrap();
     assert_eq!(charged, [tenant("globex")]);
+}
+
+async fn a_tenants_charges_are_listed_a_page_at_a_time(database: Database) {
+    let (store, _database) = open(database).await;
+    let at = |id: &str, created_at, state| {
+        let mut charge = charge(id);
+        charge.terms.created_at = created_at;
+        charge.state = state;
+        charge
+    };
+    let mut of_jo = at("e", 300, ChargeState::Open);
+    of_jo.terms.user = Some(user("jo"));
+    let mut foreign = at("f", 400, ChargeState::Open);
+    foreign.terms.tenant = tenant("globex");
+    let charges = [
+        at("a", 200, ChargeState::Paid),
+        at("c", 200, ChargeState::Open),
+        at("b", 200, ChargeState::Paid),
+        at("d", i64::MAX, ChargeState::Closed),
+        of_jo,
+        foreign,
+    ];
+    insert(&store, &charges).await;
+    let mut conn = store.read().await.unwrap();
+    let all = ChargeFilter {
+        tenant: tenant("acme"),
+        user: None,
+        state: None,
+    };
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store::charges_of_tenant(&mut conn, &all, after.as_ref(), 2).await;
+        let page = page.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some((last.terms.created_at, last.terms.id.clone()));
+        seen.extend(page.iter().map(|charge| charge.terms.id.to_string()));
+    }
+    assert_eq!(seen, ["d", "e", "c", "b", "a"]);
+    let paid = ChargeFilter {
+        state: Some(ChargeState::Paid),
+        ..all.clone()
+    };
+    let jo = ChargeFilter {
+        user: Some(user("jo")),
+        ..all
+    };
+    for (filter, expected) in [(paid, vec!["b", "a"]), (jo, vec!["e"])] {
+        let found = store::charges_of_tenant(&mut conn, &filter, None, 9)
+            .await
+            .unwrap();
+        let found: Vec<_> = found.iter().map(|charge| charge.terms.id.as_str()).collect();
+        assert_eq!(found, expected);
+    }
 }
 
 async fn charges_are_due_only_as_far_as_their_chain_is_settled(database: Database) {

@@ -10,6 +10,7 @@ mod leases;
 mod mailboxes;
 mod payments;
 mod references;
+mod reviews;
 mod samples;
 mod sources;
 mod transactions;

@@ -1,0 +1,167 @@
+//! What people say and decide of payments: dispositions, claims and refunds.
+
+use tollgate::domain::{Claim, Disposition, Refund, RefundProof, RefundState};
+use tollgate::store;
+
+use super::samples::{CHAIN, MOST, OTHER, begin, block, hash, open, payment, tenant, user};
+use crate::harness::databases::{Database, on_both};
+
+on_both!(
+    a_disposition_outlives_what_the_chain_does,
+    claims_are_replaced_counted_and_forgotten,
+    a_refund_is_stored_whole_and_found,
+    one_transfer_proves_one_refund,
+);
+
+async fn a_disposition_outlives_what_the_chain_does(database: Database) {
+    let (store, _database) = open(database).await;
+    let (first, second) = (payment(1, 5), payment(2, 5));
+    let mut tx = begin(&store).await;
+    assert_eq!(store::disposition(tx.conn(), &first.key).await.unwrap(), None);
+    tx.put_payment(&first).await.unwrap();
+    tx.put_payment(&second).await.unwrap();
+    for said in [Some(Disposition::Refunded), None, Some(Disposition::Ignored)] {
+        tx.set_disposition(&first.key, said).await.unwrap();
+        tx.put_payment(&first).await.unwrap();
+        assert_eq!(store::disposition(tx.conn(), &first.key).await.unwrap(), said);
+    }
+    assert_eq!(store::disposition(tx.conn(), &second.key).await.unwrap(), None);
+}
+
+fn claim(of: u8, by: &str) -> Claim {
+    Claim {
+        tx_hash: hash(of),
+        tenant: tenant("acme"),
+        user: user(by),
+        charge: None,
+        claimed_at: 100,
+        applied_at: None,
+    }
+}
+
+async fn claims_are_replaced_counted_and_forgotten(database: Database) {
+    let (store, _database) = open(database).await;
+    let first = claim(1, "alice");
+    let again = Claim {
+        charge: Some((CHAIN, "one".parse().unwrap())),
+        claimed_at: 200,
+        ..first.clone()
+    };
+    let other = Claim {
+        tenant: tenant("beta"),
+        claimed_at: 150,
+        ..claim(1, "alice")
+    };
+    let mut tx = begin(&store).await;
+    for claim in [&first, &other, &claim(2, "alice"), &again] {
+        tx.put_claim(claim, 0).await.unwrap();
+    }
+    assert_eq!(
+        store::claims_of(tx.conn(), hash(1)).await.unwrap(),
+        [other.clone(), again.clone()],
+        "oldest first, one for each user"
+    );
+    let acme = tenant("acme");
+    let waiting = |since| (acme.clone(), since);
+    for ((tenant, since), count) in [(waiting(99), 2), (waiting(100), 1), (waiting(200), 0)] {
+        let counted = store::waiting_claims(tx.conn(), &tenant, since).await.unwrap();
+        assert_eq!(counted, count, "since {since}");
+    }
+    let applied = Claim {
+        applied_at: Some(300),
+        ..again
+    };
+    tx.put_claim(&applied, 0).await.unwrap();
+    assert_eq!(store::waiting_claims(tx.conn(), &acme, 0).await.unwrap(), 1);
+    let late = Claim {
+        claimed_at: 900,
+        ..claim(3, "bob")
+    };
+    tx.put_claim(&late, 500).await.unwrap();
+    assert!(
+        store::claims_of(tx.conn(), hash(2)).await.unwrap().is_empty(),
+        "never applied, and old"
+    );
+    assert_eq!(
+        store::claims_of(tx.conn(), hash(1)).await.unwrap(),
+        [other, applied],
+        "another tenant's, and what was applied"
+    );
+}
+
+fn pending(id: &str, of: u8) -> Refund {
+    Refund {
+        id: id.parse().unwrap(),
+        payment: payment(of, 5).key,
+        tx_hash: hash(0xaa),
+        amount: MOST,
+        state: RefundState::Pending,
+        reason: "paid — twice".to_owned(),
+        actor: "key:one".to_owned(),
+        recorded_at: 100,
+        look_at: 200,
+        proof: None,
+        problem: None,
+    }
+}
+
+fn proven(id: &str, of: u8, ordinal: u32) -> Refund {
+    Refund {
+        state: RefundState::Confirmed,
+        look_at: 300,
+        proof: Some(RefundProof {
+            ordinal,
+            sent: MOST,
+            block: block(7, 7),
+        }),
+        problem: Some("none".to_owned()),
+        ..pending(id, of)
+    }
+}
+
+async fn a_refund_is_stored_whole_and_found(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    let first = pending("ref_1", 1);
+    let later = Refund {
+        recorded_at: 101,
+        look_at: 100,
+        ..pending("ref_2", 1)
+    };
+    let of_another = Refund {
+        tx_hash: hash(0xbb),
+        look_at: 900,
+        ..pending("ref_3", 2)
+    };
+    for refund in [&later, &first, &of_another] {
+        tx.put_refund(refund).await.unwrap();
+    }
+    let both = [first.clone(), later.clone()];
+    assert_eq!(store::refunds_of(tx.conn(), &first.payment).await.unwrap(), both);
+    assert_eq!(
+        store::refunds_by_hash(tx.conn(), CHAIN, hash(0xaa))
+            .await
+            .unwrap(),
+        both
+    );
+    let elsewhere = store::refunds_by_hash(tx.conn(), OTHER, hash(0xaa)).await;
+    assert_eq!(elsewhere.unwrap(), []);
+    let due = store::refunds_due(tx.conn(), 200, 10).await.unwrap();
+    assert_eq!(due, [later.clone(), first.clone()], "longest due first");
+    assert_eq!(store::refunds_due(tx.conn(), 200, 1).await.unwrap(), [later]);
+    let confirmed = proven("ref_1", 1, u32::MAX);
+    tx.put_refund(&confirmed).await.unwrap();
+    assert_eq!(store::refund(tx.conn(), "ref_1").await.unwrap(), Some(confirmed));
+    assert_eq!(store::refund(tx.conn(), "ref_9").await.unwrap(), None);
+    let due = store::refunds_due(tx.conn(), 200, 10).await.unwrap();
+    assert_eq!(due.len(), 1, "what is decided is looked at no more");
+}
+
+async fn one_transfer_proves_one_refund(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.put_refund(&proven("ref_1", 1, 0)).await.unwrap();
+    tx.put_refund(&proven("ref_2", 2, 1)).await.unwrap();
+    let twice = tx.put_refund(&proven("ref_3", 3, 0)).await;
+    assert!(twice.is_err(), "{twice:?}");
+}
