@@ -31,7 +31,7 @@ pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use source::{Access, Entitlement, Provider, Source, SourceState};
-pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
+pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, TokenDomain, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

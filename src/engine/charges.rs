@@ -87,7 +87,8 @@ impl Command for CreateCharge {
             Some(charge) => charge,
             None => self.create(work, chain, token, (product, price)).await?,
         };
-        let answer = json!(ChargeView::new(work.settings, &charge, &[], None));
+        let view = ChargeView::new(work.settings, &charge, &[], None);
+        let answer = json!(references::shown(work.tx.conn(), view, &charge).await?);
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
 }

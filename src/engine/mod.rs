@@ -59,6 +59,7 @@ pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use read::{GateAnswer, TenantView};
+pub use references::LearnDomains;
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};

@@ -7,7 +7,7 @@ use alloy::primitives::Address;
 use super::answers::ChainAnswer;
 use super::matching::Terms;
 use super::view::{ChargeView, EntitlementView, SourceView};
-use super::{Engine, EngineError, matching};
+use super::{Engine, EngineError, matching, references};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
@@ -178,7 +178,8 @@ impl Engine {
                 if again.state == ChargeState::Open && is_sighted {
                     again.state = ChargeState::Detected;
                 }
-                return Ok(ChargeView::new(&self.inner.settings(), &again, &payments, read));
+                let view = ChargeView::new(&self.inner.settings(), &again, &payments, read);
+                return references::shown(&mut conn, view, &again).await;
             }
             charge = again;
         }

@@ -1,10 +1,12 @@
 //! References: the nonces that are offered with a charge, one after another (EIP-3009).
 
 use alloy::primitives::B256;
+use serde_json::json;
 
 use super::EngineError;
-use super::work::Work;
-use crate::domain::{ChargeId, ChargeTerms, Reference};
+use super::view::ChargeView;
+use super::work::{Command, Origin, Work};
+use crate::domain::{ChainId, Charge, ChargeId, ChargeTerms, Reference, TokenDomain};
 use crate::ledger;
 use crate::store;
 
@@ -65,4 +67,52 @@ async fn offer_nth(
     };
     work.tx.put_reference(&reference).await?;
     Ok(reference.nonce)
+}
+
+/// The view with the typed data to sign, where the charge's token takes authorizations.
+pub(super) async fn shown(
+    conn: &mut sqlx::AnyConnection,
+    view: ChargeView,
+    charge: &Charge,
+) -> Result<ChargeView, EngineError> {
+    let domains = store::token_domains(conn, charge.terms.chain).await?;
+    let mut of_token = domains.iter().filter(|domain| domain.token == charge.terms.token);
+    Ok(view.with_authorization(charge, of_token.next()))
+}
+
+/// Learns by what signatures name a chain's tokens: those that take authorizations, as their contracts say.
+#[derive(Debug, Clone)]
+pub struct LearnDomains {
+    /// The chain.
+    pub chain: ChainId,
+    /// In the order of their addresses; tokens that are not among them take none.
+    pub domains: Vec<TokenDomain>,
+}
+
+impl Command for LearnDomains {
+    type Output = ();
+
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: format!("chain:{}", self.chain),
+            cause: "start".to_owned(),
+        }
+    }
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let before = store::token_domains(work.tx.conn(), self.chain).await?;
+        if before == self.domains {
+            return Ok(());
+        }
+        work.tx.set_token_domains(self.chain, &self.domains).await?;
+        let told = |domains: &[TokenDomain]| {
+            let told = domains
+                .iter()
+                .map(|domain| json!({"token": domain.token, "name": domain.name, "version": domain.version}));
+            told.collect()
+        };
+        let states = (Some(told(&before)), Some(told(&self.domains)));
+        work.audit("chain.tokens", format!("chain:{}", self.chain), states)
+            .await
+    }
 }

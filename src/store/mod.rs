@@ -53,7 +53,7 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
     payments_of_charge, payments_of_transactions, payments_up_to,
 };
-pub use reference::references;
+pub use reference::{references, token_domains};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 

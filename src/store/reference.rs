@@ -1,11 +1,12 @@
-//! The references by which payments name their charges, and the secret that they are made from.
+//! The references by which payments name their charges, the secret that they are made from, and the tokens that carry them.
 
 use alloy::primitives::{Address, B256};
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::value::{Columns, ROWS_PER_STATEMENT, int, list};
 use super::{StoreError, WriteTx};
-use crate::domain::{ChainId, Reference};
+use crate::domain::{ChainId, Reference, TokenDomain};
 
 /// The references on one token with these nonces.
 ///
@@ -42,7 +43,51 @@ pub async fn references(
     Ok(found)
 }
 
+/// The tokens of a chain that take authorizations, by address.
+///
+/// # Errors
+/// The database fails.
+pub async fn token_domains(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<TokenDomain>, StoreError> {
+    let rows = sqlx::query("select token, name, version from token_domain where chain = $1 order by token")
+        .bind(int(chain.0))
+        .fetch_all(conn)
+        .await?;
+    let domain = |row: &AnyRow| {
+        Ok(TokenDomain {
+            token: row.address("token")?,
+            name: row.text("name")?,
+            version: row.text("version")?,
+        })
+    };
+    rows.iter().map(domain).collect()
+}
+
 impl WriteTx {
+    /// Stores the tokens of a chain that take authorizations, in place of those that are stored.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn set_token_domains(
+        &mut self,
+        chain: ChainId,
+        domains: &[TokenDomain],
+    ) -> Result<(), StoreError> {
+        sqlx::query("delete from token_domain where chain = $1")
+            .bind(int(chain.0))
+            .execute(self.conn())
+            .await?;
+        for domain in domains {
+            sqlx::query("insert into token_domain (chain, token, name, version) values ($1, $2, $3, $4)")
+                .bind(int(chain.0))
+                .bind(domain.token.to_vec())
+                .bind(domain.name.as_str())
+                .bind(domain.version.as_str())
+                .execute(self.conn())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// The secret of that name; `fresh` becomes it where there is none yet.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
 use crate::domain::{BlockRef, Header};
-use crate::engine::{MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
+use crate::engine::{LearnDomains, MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
 use crate::store::KeptHeader;
 
 /// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
@@ -25,7 +25,9 @@ impl ChainTask {
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
+        let domains = tokens::domains(&self.reader, &self.settings, head.hash).await?;
         let chain = self.settings.id;
+        self.engine.execute(LearnDomains { chain, domains }).await?;
         let opened = self
             .engine
             .execute(OpenChain {

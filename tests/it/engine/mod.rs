@@ -15,6 +15,7 @@ mod matching;
 mod mistrust;
 mod proofs;
 mod quarantine;
+mod references;
 mod requests;
 mod settling;
 mod subscriptions;

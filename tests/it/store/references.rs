@@ -1,6 +1,6 @@
 //! References of charges, and the secret behind them.
 
-use tollgate::domain::Reference;
+use tollgate::domain::{Reference, TokenDomain};
 use tollgate::store;
 
 use super::samples::{CHAIN, OTHER, PAYER, TOKEN, begin, hash, open};
@@ -9,6 +9,7 @@ use crate::harness::databases::{Database, on_both};
 on_both!(
     a_reference_is_found_by_its_nonce_on_its_token,
     a_secret_is_made_once,
+    the_domains_of_a_chains_tokens_are_replaced,
 );
 
 async fn a_reference_is_found_by_its_nonce_on_its_token(database: Database) {
@@ -49,4 +50,21 @@ async fn a_secret_is_made_once(database: Database) {
         tx.commit().await.unwrap();
         assert_eq!(secret, hash(expected));
     }
+}
+
+async fn the_domains_of_a_chains_tokens_are_replaced(database: Database) {
+    let (store, _database) = open(database).await;
+    let domain = |token, version: &str| TokenDomain {
+        token,
+        name: "USD Coin".to_owned(),
+        version: version.to_owned(),
+    };
+    let mut tx = begin(&store).await;
+    let both = [domain(TOKEN, "2"), domain(PAYER, "1")];
+    tx.set_token_domains(CHAIN, &both).await.unwrap();
+    tx.set_token_domains(OTHER, &both).await.unwrap();
+    let one = [domain(TOKEN, "3")];
+    tx.set_token_domains(CHAIN, &one).await.unwrap();
+    assert_eq!(store::token_domains(tx.conn(), CHAIN).await.unwrap(), one);
+    assert_eq!(store::token_domains(tx.conn(), OTHER).await.unwrap(), both);
 }
