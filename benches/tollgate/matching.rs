@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bloom, Bytes, U256, keccak256};
 use tollgate::clock::Clock;
-use tollgate::config::StoreSettings;
+use tollgate::config::{self, StoreSettings};
 use tollgate::domain::{
-    AUTHORIZATION_USED, Amount, Charge, ChargeState, ChargeTerms, Evidence, Flags, Header, Interval, Level,
-    LogEntry, PlanId, Product, ProvenBlock, Reference, TRANSFER, Token, Totals,
+    AUTHORIZATION_USED, Amount, Charge, ChargeState, ChargeTerms, Evidence, Finality, Flags, Header,
+    Interval, Level, LogEntry, PlanId, Product, ProvenBlock, Reference, TRANSFER, Token, Totals,
 };
 use tollgate::engine::{Advance, Engine, OpenChain};
 use tollgate::store::{self, Store};
@@ -42,7 +42,11 @@ pub async fn run(size: Size) -> Outcome {
         let of_many = measure(&stores, many, rounds).await?;
         for (charges, taken, ratio) in [
             (FEW, &few, None),
-            (many, &of_many, Some(percentile(&of_many, 50) / percentile(&few, 50))),
+            (
+                many,
+                &of_many,
+                Some(percentile(&of_many, 50) / percentile(&few, 50)),
+            ),
         ] {
             Line {
                 bench: "match",
@@ -108,9 +112,12 @@ impl Bench {
             decimals: 6,
             dust: Amount::from(10_000),
         };
-        let engine = place
-            .engine(&place.chain(Some(1), Some(TREASURY), vec![token]))
-            .await?;
+        // Matching alone: what is read counts only many blocks later.
+        let chain = config::Chain {
+            finality: Finality::of_confirmations(100),
+            ..place.chain(Some(1), Some(TREASURY), vec![token])
+        };
+        let engine = place.engine(&chain).await?;
         let settings = StoreSettings {
             url: database.url.as_str().into(),
             max_connections: 2,
@@ -210,9 +217,17 @@ impl Bench {
                 push(topics, Bytes::new(), 0);
             }
             // With a reference the amount is nobody's.
-            let amount = if by_reference { U256::from(9_500_000) } else { due(*index).0 };
+            let amount = if by_reference {
+                U256::from(9_500_000)
+            } else {
+                due(*index).0
+            };
             let topics = vec![TRANSFER, payer.into_word(), TREASURY.into_word()];
-            push(topics, Bytes::from(amount.to_be_bytes_vec()), u32::from(by_reference));
+            push(
+                topics,
+                Bytes::from(amount.to_be_bytes_vec()),
+                u32::from(by_reference),
+            );
         }
         let header = self.next_header();
         let advance = Advance {

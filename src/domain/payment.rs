@@ -220,13 +220,11 @@ impl Payment {
     /// The charges that it changes: the one it is given to, or else all that it may be meant for.
     #[must_use]
     pub fn concerns(&self) -> BTreeSet<ChargeId> {
-        match &self.allocation {
-            Some((charge, _)) => BTreeSet::from([charge.clone()]),
-            None => {
-                let named = self.grounds.named.values().flatten();
-                named.chain(&self.grounds.meant).cloned().collect()
-            }
+        if let Some((charge, _)) = &self.allocation {
+            return BTreeSet::from([charge.clone()]);
         }
+        let named = self.grounds.named.values().flatten();
+        named.chain(&self.grounds.meant).cloned().collect()
     }
 }
 

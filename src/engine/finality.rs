@@ -183,13 +183,14 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let waiting = store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
-        for mut payment in waiting {
-            if height(self.place_of(&payment)) < Some(payment.block.number) {
-                continue;
-            }
+        let mut waiting =
+            store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
+        waiting.retain(|payment| height(self.place_of(payment)) >= Some(payment.block.number));
+        for payment in &mut waiting {
             payment.state = PaymentState::Confirmed;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&waiting).await?;
+        for payment in waiting {
             let shown = evidence(&payment);
             work.audit("payment.confirm", subject(&payment.key), (None, Some(shown)))
                 .await?;
@@ -210,11 +211,13 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let counting =
+        let mut counting =
             store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirmed, finalized.number).await?;
-        for mut payment in counting {
+        for payment in &mut counting {
             payment.state = PaymentState::Final;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&counting).await?;
+        for payment in counting {
             let shown = evidence(&payment);
             work.audit("payment.finalize", subject(&payment.key), (None, Some(shown)))
                 .await?;

@@ -157,14 +157,12 @@ async fn is_held(
     known: &Known,
     (id, at): (&ChargeId, Millis),
 ) -> Result<bool, EngineError> {
-    let loaded;
     let charge = match known.charges.get(id) {
-        Some(charge) => charge,
-        None => {
-            loaded = store::charge(conn, id).await?;
-            let Some(charge) = &loaded else { return Ok(false) };
-            charge
-        }
+        Some(charge) => Some(charge.clone()),
+        None => store::charge(conn, id).await?,
+    };
+    let Some(charge) = charge else {
+        return Ok(false);
     };
     let terms = &charge.terms;
     if at <= terms.expires_at {

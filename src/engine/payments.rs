@@ -31,7 +31,7 @@ impl Step<'_> {
         if payments.is_empty() {
             return Ok(0);
         }
-        let mut judged = self.take_known(work, &mut payments).await?;
+        let (mut judged, returned) = self.take_known(work, &mut payments).await?;
         let terms = Terms {
             settings: work.settings,
             catalogue: &work.engine.catalogue,
@@ -40,8 +40,11 @@ impl Step<'_> {
         references::use_up(work, used).await?;
         judged.append(&mut payments);
         judged.sort_by_key(|payment| payment.log_index);
+        work.tx.put_payments(&judged).await?;
+        work.tx.put_observations(&judged).await?;
         for payment in &judged {
-            self.record(work, payment).await?;
+            self.record(work, payment, returned.contains(&payment.key))
+                .await?;
         }
         Ok(judged.len())
     }
@@ -94,18 +97,19 @@ impl Step<'_> {
         Ok(payments)
     }
 
-    /// Takes those out of `payments` that came back as they were, with the charge that they were given to.
+    /// Takes those out of `payments` that came back as they were, with the charge that they were given to. Also returns the
+    /// keys of all that were known.
     async fn take_known(
         &mut self,
         work: &mut Work<'_>,
         payments: &mut Vec<Payment>,
-    ) -> Result<Vec<Payment>, EngineError> {
+    ) -> Result<(Vec<Payment>, HashSet<PaymentKey>), EngineError> {
         let transactions: BTreeSet<B256> = payments.iter().map(|payment| payment.key.tx_hash).collect();
         let transactions: Vec<B256> = transactions.into_iter().collect();
         let known = store::payments_of_transactions(work.tx.conn(), self.chain.id, &transactions).await?;
         let mut known: HashMap<PaymentKey, Payment> =
             known.into_iter().map(|known| (known.key, known)).collect();
-        let mut keys = HashSet::new();
+        let (mut keys, mut returned) = (HashSet::new(), HashSet::new());
         let mut kept = Vec::new();
         let mut fresh = Vec::with_capacity(payments.len());
         for mut payment in payments.drain(..) {
@@ -117,6 +121,7 @@ impl Step<'_> {
                 Some(known) if known.state != PaymentState::Orphaned => return Err(self.unproven()),
                 Some(known) => {
                     self.touched.extend(known.concerns());
+                    returned.insert(known.key);
                     if is_same(&known, &payment) && known.allocation.is_some() {
                         payment.allocation = known.allocation;
                         payment.grounds = known.grounds;
@@ -130,7 +135,7 @@ impl Step<'_> {
             }
         }
         *payments = fresh;
-        Ok(kept)
+        Ok((kept, returned))
     }
 
     fn unproven(&self) -> EngineError {
@@ -138,10 +143,14 @@ impl Step<'_> {
         EngineError::Unproven(self.chain.id)
     }
 
-    async fn record(&mut self, work: &mut Work<'_>, payment: &Payment) -> Result<(), EngineError> {
+    /// What follows for one payment that is stored; `returned` when it was known before.
+    async fn record(
+        &mut self,
+        work: &mut Work<'_>,
+        payment: &Payment,
+        returned: bool,
+    ) -> Result<(), EngineError> {
         let subject = subject(&payment.key);
-        work.tx.put_payment(payment).await?;
-        work.tx.put_observation(payment).await?;
         work.audit("payment.read", subject.clone(), (None, Some(evidence(payment))))
             .await?;
         let concerns = payment.concerns();
@@ -150,7 +159,9 @@ impl Step<'_> {
             Some(_) => Vec::new(),
             None => concerns.into_iter().collect(),
         };
-        work.tx.put_candidates(&payment.key, &candidates).await?;
+        if returned || !candidates.is_empty() {
+            work.tx.put_candidates(&payment.key, &candidates).await?;
+        }
         if payment.allocation.is_some() {
             return Ok(());
         }

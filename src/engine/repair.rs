@@ -109,7 +109,7 @@ impl RepairBlock {
             if stored.iter().any(|observation| observation.key == payment.key) {
                 continue;
             }
-            work.tx.put_observation(payment).await?;
+            work.tx.put_observations(std::slice::from_ref(payment)).await?;
             work.audit("payment.observe", subject(&payment.key), (None, None))
                 .await?;
             restored += 1;

@@ -1,6 +1,7 @@
 //! From payments to charges: which charge a payment belongs to, and what follows for every charge that was touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -50,19 +51,12 @@ pub(super) async fn settle_charges(
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
     let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
-    for id in touched {
-        let Some(before) = store::charge(work.tx.conn(), id).await? else {
-            continue;
-        };
-        let payments = store::payments_of_charge(work.tx.conn(), id).await?;
-        let meant = store::payments_meant_for(work.tx.conn(), id).await?;
-        let absent_ms = match absent.get(&before.terms.chain) {
-            Some(known) => *known,
-            None => {
+    for (before, payments, meant) in load(work, touched).await? {
+        let absent_ms = match absent.entry(before.terms.chain) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
                 let row = store::chain_row(work.tx.conn(), before.terms.chain).await?;
-                let known = row.map_or(0, |row| row.heights.absent_ms);
-                absent.insert(before.terms.chain, known);
-                known
+                *unknown.insert(row.map_or(0, |row| row.heights.absent_ms))
             }
         };
         let chain = work.settings.chain(before.terms.chain).ok();
@@ -87,6 +81,32 @@ pub(super) async fn settle_charges(
         refold_crypto(work, &tenant).await?;
     }
     Ok(())
+}
+
+/// Those of these charges that exist, in order, each with the payments that it was given and those that may be meant for it.
+async fn load(
+    work: &mut Work<'_>,
+    touched: &BTreeSet<ChargeId>,
+) -> Result<Vec<(Charge, Vec<Payment>, Vec<Payment>)>, EngineError> {
+    let ids: Vec<ChargeId> = touched.iter().cloned().collect();
+    let mut charges = store::charges(work.tx.conn(), &ids).await?;
+    charges.sort_by(|one, other| one.terms.id.cmp(&other.terms.id));
+    let mut given: HashMap<ChargeId, Vec<Payment>> = HashMap::new();
+    for payment in store::payments_of_charges(work.tx.conn(), &ids).await? {
+        if let Some((charge, _)) = &payment.allocation {
+            given.entry(charge.clone()).or_default().push(payment);
+        }
+    }
+    let mut meant: HashMap<ChargeId, Vec<Payment>> = HashMap::new();
+    for (charge, payment) in store::payments_meant_for(work.tx.conn(), &ids).await? {
+        meant.entry(charge).or_default().push(payment);
+    }
+    let with_payments = charges.into_iter().map(|charge| {
+        let id = &charge.terms.id;
+        let (given, meant) = (given.remove(id), meant.remove(id));
+        (charge, given.unwrap_or_default(), meant.unwrap_or_default())
+    });
+    Ok(with_payments.collect())
 }
 
 /// The charge with its new standing; its sequence grows only if anything changed.

@@ -47,11 +47,11 @@ pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use lease::{Instance, Lease, Role, beat, lease};
 pub use lock::FileLock;
 pub use outbox::{
-    Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
+    Audit, Delivery, Event, audits_above, due_deliveries, event_counts, newest_audit, oldest_due_delivery,
 };
 pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
-    payments_of_charge, payments_of_transactions, payments_up_to,
+    payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
 pub use reference::{references, token_domains};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};

@@ -61,9 +61,9 @@ async fn the_authorization_right_before_a_payment_comes_with_it_and_no_other_doe
         let reader = reader(&node, Some(level));
         assert_eq!(reader.find_level().await, Ok(level));
         let alone = reader.prove_range(0, 4, &filter(), None).await.unwrap();
-        for number in 1..=3_usize {
-            let header = alone[number].header.clone();
-            let block = reader.prove_block(&header, &filter()).await.unwrap();
+        for ranged in &alone[1..=3] {
+            let number = ranged.header.number;
+            let block = reader.prove_block(&ranged.header, &filter()).await.unwrap();
             let expected: &[_] = match number {
                 1 => &[("used", 2, Some(2)), ("transfer", 3, Some(3))],
                 2 => &[("transfer", 2, Some(2))],
@@ -71,7 +71,7 @@ async fn the_authorization_right_before_a_payment_comes_with_it_and_no_other_doe
             };
             assert_eq!(shown(&block), expected, "block {number} at {level:?}");
             assert_eq!(
-                shown(&alone[number]),
+                shown(ranged),
                 expected,
                 "{number} in a range at {level:?}"
             );

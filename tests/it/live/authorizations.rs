@@ -65,7 +65,10 @@ async fn what_the_answer_offers_to_sign_pays_the_charge_by_its_reference() {
     assert_eq!(payer, world.payer);
     submit(&world, &call).await;
     let paid = world.view(&charge.id).await;
-    assert_eq!((paid.state.as_str(), paid.confirmed.clone()), ("paid", charge.due));
+    assert_eq!(
+        (paid.state.as_str(), paid.confirmed.clone()),
+        ("paid", charge.due)
+    );
     assert!(paid.authorization.is_none(), "nothing is left to pay");
     let store = world.open_store().await;
     let rules = column(&store, "select rule from payment").await;

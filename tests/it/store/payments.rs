@@ -118,9 +118,7 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         orphaned,
     ];
     let mut tx = begin(&store).await;
-    for payment in &all {
-        tx.put_payment(payment).await.unwrap();
-    }
+    tx.put_payments(&all).await.unwrap();
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let seeds = |found: Vec<Payment>| -> Vec<u8> { found.iter().map(|one| one.key.tx_hash[0]).collect() };
@@ -130,6 +128,9 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         [1, 2, 3, 5],
         "in the order of the chain, orphaned too"
     );
+    let both = ["one".parse().unwrap(), "other".parse().unwrap()];
+    let of_both = store::payments_of_charges(&mut conn, &both).await.unwrap();
+    assert_eq!(of_both.len(), 5);
     let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 8)
         .await
         .unwrap();
@@ -160,23 +161,31 @@ async fn a_payment_of_nobody_is_found_by_what_it_may_be_meant_for(database: Data
         let named = [&one, &other].map(Clone::clone);
         tx.put_candidates(&payment.key, &named).await.unwrap();
     }
-    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
-    assert_eq!(found, [sooner.clone(), later.clone()]);
+    let of = |charge: &ChargeId, payment: &Payment| (charge.clone(), payment.clone());
+    let wanted = [one.clone(), "unknown".parse().unwrap()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(found, [of(&one, &sooner), of(&one, &later)]);
     tx.put_candidates(&later.key, std::slice::from_ref(&one))
         .await
         .unwrap();
-    let found = store::payments_meant_for(tx.conn(), &other).await.unwrap();
-    assert_eq!(found, [sooner], "they are replaced");
+    let wanted = [other.clone()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(found, [of(&other, &sooner)], "they are replaced");
     tx.put_payment(&payment_of(2, 5, "other")).await.unwrap();
-    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
-    assert_eq!(found, [later], "what is given to a charge is meant for it");
+    let wanted = [one.clone()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(
+        found,
+        [of(&one, &later)],
+        "what is given to a charge is meant for it"
+    );
 }
 
 async fn observations_are_marked_and_never_deleted(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
     for number in [3, 4, 5] {
-        tx.put_observation(&payment(1, number)).await.unwrap();
+        tx.put_observations(&[payment(1, number)]).await.unwrap();
     }
     let query = "select block_number, canonical from observation order by block_number";
     let seen = store::observations_between(tx.conn(), CHAIN, 4, 4).await.unwrap();
@@ -195,7 +204,7 @@ async fn observations_are_marked_and_never_deleted(database: Database) {
     );
     tx.orphan_observations_above(OTHER, 0).await.unwrap();
     // Its block is canonical again.
-    tx.put_observation(&payment(1, 5)).await.unwrap();
+    tx.put_observations(&[payment(1, 5)]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(rows(&store, query).await, [["3", "1"], ["4", "0"], ["5", "1"]]);
 }
