@@ -19,12 +19,13 @@ use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
 use crate::chain::{ChainError, Internet, Network};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Jwks};
 use crate::domain::ChainId;
 use crate::egress;
 use crate::engine::{Engine, EngineError, Settings};
 use crate::health::Health;
 use crate::jobs;
+use crate::jwt::{KeySetError, Published, Verifier};
 use crate::metrics::{self, Recorder};
 use crate::notify::{Notifier, NotifyError};
 use crate::store::{FileLock, Store, StoreError};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// An endpoint for events cannot be told anything.
     #[error(transparent)]
     Notify(#[from] NotifyError),
+    /// The file of keys of users' tokens holds none.
+    #[error("jwt.jwks_path: {0}")]
+    Keys(#[from] KeySetError),
     /// An address cannot be listened on.
     #[error("{key} {address}: {error}")]
     Listen {
@@ -75,6 +79,10 @@ pub struct App {
     engine: Engine,
     health: Health,
     network: Arc<dyn Network>,
+    /// Says whom users' tokens stand for.
+    tokens: Arc<Verifier>,
+    /// The keys of such tokens, where an issuer publishes them.
+    published: Option<Arc<Published>>,
     /// What the API answers with.
     routes: watch::Sender<Router>,
     api_address: SocketAddr,
@@ -146,7 +154,9 @@ impl App {
         let notifiers = notifiers(&engine, &config.webhooks)?;
         spawn_metrics(&mut base, metrics_listener, recorder, &engine, &health);
         spawn_jobs(&mut base, &engine);
-        let routes = watch::Sender::new(routes(&config, &engine, &health));
+        let published = published(&config.jwt);
+        let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
+        let routes = watch::Sender::new(routes(&config, &engine, &health, &tokens));
         let current = routes.subscribe();
         api.spawn("api", move |stop| serve(api_listener, changing(current), stop));
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
@@ -155,6 +165,8 @@ impl App {
             engine,
             health,
             network,
+            tokens,
+            published,
             routes,
             api_address,
             metrics_address,
@@ -169,7 +181,18 @@ impl App {
         for chain in app.config.chains.clone() {
             app.start_chain(&chain);
         }
+        app.start_jwks();
         Ok(app)
+    }
+
+    fn start_jwks(&mut self) {
+        if let (Some(Jwks::Url(url)), Some(published)) = (&self.config.jwt.jwks, &self.published) {
+            let (url, published) = (url.clone(), Arc::clone(published));
+            let clock = self.engine.clock().clone();
+            self.workers.supervise(JWKS_TASK, move |stop| {
+                jobs::run_jwks(url.clone(), Arc::clone(&published), clock.clone(), stop)
+            });
+        }
     }
 
     fn start_webhook(&mut self, notifier: Notifier) {
@@ -236,6 +259,8 @@ impl App {
     }
 }
 
+const JWKS_TASK: &str = "jwks";
+
 fn chain_task(name: &str) -> String {
     format!("chain {name}")
 }
@@ -254,10 +279,19 @@ fn notifiers<'c>(
         .collect()
 }
 
-fn routes(config: &Config, engine: &Engine, health: &Health) -> Router {
+/// Where the keys that an issuer publishes will be.
+fn published(settings: &config::Jwt) -> Option<Arc<Published>> {
+    match &settings.jwks {
+        Some(Jwks::Url(url)) => Some(Arc::new(Published::new(url.max_age))),
+        Some(Jwks::File(_)) | None => None,
+    }
+}
+
+fn routes(config: &Config, engine: &Engine, health: &Health, tokens: &Arc<Verifier>) -> Router {
     let settings = api::Settings {
         server: config.server.clone(),
         stripe: config.stripe.clone(),
+        tokens: Arc::clone(tokens),
     };
     api::router(engine.clone(), settings, health.clone())
 }
@@ -308,7 +342,7 @@ fn spawn_metrics(
             .is_some()
         {
             upkeep.upkeep();
-            show_readiness(&engine, &health);
+            show_chains(&engine, &health);
         }
     });
     tasks.spawn("metrics", move |stop| {
@@ -316,11 +350,25 @@ fn spawn_metrics(
     });
 }
 
-fn show_readiness(engine: &Engine, health: &Health) {
+/// What every instance knows of a chain, whoever leads it; it goes on with the clock while nothing is heard.
+fn show_chains(engine: &Engine, health: &Health) {
     let now = engine.clock().now_ms();
     for chain in &engine.settings().chains {
-        let ready = if health.sees(chain.id, now) { 1.0 } else { 0.0 };
-        ::metrics::gauge!(metrics::CHAIN_READY, "chain" => chain.name.clone()).set(ready);
+        let known = engine.chain(chain.id).unwrap_or_default();
+        let highest = chain.finality.tiers().len().saturating_sub(1);
+        let lag = known.heights.settled_at(highest).map_or(f64::NAN, |settled| {
+            let lag_s = now.saturating_sub(settled.time_ms).max(0) / 1000;
+            // A century is as old as any.
+            u32::try_from(lag_s).map_or(f64::INFINITY, f64::from)
+        });
+        let word = |is: bool| f64::from(u8::from(is));
+        for (name, value) in [
+            (metrics::CHAIN_READY, word(health.is_ready(chain.id, now))),
+            (metrics::CHAIN_QUARANTINED, word(known.quarantined.is_some())),
+            (metrics::CHAIN_FINALITY_LAG_SECONDS, lag),
+        ] {
+            ::metrics::gauge!(name, "chain" => chain.name.clone()).set(value);
+        }
     }
 }
 

@@ -197,6 +197,15 @@ impl Health {
             .is_some_and(|watched| watched.reason(now).is_none())
     }
 
+    /// Whether nothing about a chain is out of bounds at `now`: it is seen, and its blocks count. One that was never expected
+    /// is not ready.
+    #[must_use]
+    pub fn is_ready(&self, chain: ChainId, now: Millis) -> bool {
+        self.chains().get(&chain).is_some_and(|watched| {
+            watched.reason(now).is_none() && watched.concerns.iter().all(|one| one.is_note)
+        })
+    }
+
     /// What is out of bounds at `now`.
     #[must_use]
     pub fn readiness(&self, now: Millis, database: Database) -> Readiness {
@@ -343,6 +352,35 @@ mod tests {
         assert_eq!(checks(heard, NOW, Database::Silent), ["database"]);
         assert!(checks(heard, NOW, owed(OUTBOX_AGE_MAX_MS)).is_empty());
         assert_eq!(checks(heard, NOW, owed(OUTBOX_AGE_MAX_MS + 1)), ["outbox_age"]);
+    }
+
+    #[test]
+    fn a_chain_is_ready_while_readiness_names_nothing_of_it() {
+        let known = Health::default();
+        let concern = |is_note| Concern {
+            check: "chain_agreement",
+            detail: "words".to_owned(),
+            is_note,
+        };
+        let heard = ChainHealth {
+            last_header_at_ms: Some(NOW),
+            ..ChainHealth::default()
+        };
+        let is_ready = |concerns: Vec<Concern>, now| {
+            known.set_concerns(CHAIN, concerns);
+            let ready = known.is_ready(CHAIN, now);
+            assert_eq!(ready, known.readiness(now, FINE).ready);
+            ready
+        };
+        known.expect_chain(CHAIN, "ethereum", Duration::from_secs(12));
+        assert!(!is_ready(Vec::new(), NOW), "it was not read yet");
+        known.set_chain(CHAIN, heard);
+        assert!(is_ready(Vec::new(), NOW));
+        assert!(is_ready(vec![concern(true)], NOW), "as configured");
+        assert!(!is_ready(vec![concern(true), concern(false)], NOW));
+        assert!(known.sees(CHAIN, NOW), "what is seen need not count");
+        assert!(!is_ready(Vec::new(), NOW + 144_001));
+        assert!(!known.is_ready(ChainId(2), NOW), "a stranger");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod egress;
 pub mod engine;
 pub mod health;
 pub mod jobs;
+pub mod jwt;
 pub mod ledger;
 pub mod metrics;
 pub mod notify;

@@ -2,6 +2,9 @@
 //!
 //! Owns the list: rooms record under these constants, never under a name of their own. It must not open a listener (the app
 //! serves what [`Recorder::render`] gives), and no label may hold a URL, a wallet, a tenant or anything else without bound.
+//!
+//! What an instance knows of a chain and its endpoints only by leading it stands still once it leads no more: read it
+//! beside [`LEASE_LEADER`].
 
 use std::time::Duration;
 
@@ -63,9 +66,9 @@ metrics_list! {
     Gauge CHAIN_FINALIZED = "tollgate_chain_finalized" in Count;
     /// Number of the newest block that enough operators report, by chain; absent where one is believed.
     Gauge CHAIN_AGREED = "tollgate_chain_agreed" in Count;
-    /// Age of the newest block that the highest tier of the finality policy covers, by chain.
+    /// Age of the newest block that the highest tier of the finality policy covers, by chain; every instance shows it.
     Gauge CHAIN_FINALITY_LAG_SECONDS = "tollgate_chain_finality_lag_seconds" in Seconds;
-    /// 1 while a chain is set aside until a person resolves it, else 0, by chain.
+    /// 1 while a chain is set aside until a person resolves it, else 0, by chain; every instance shows it.
     Gauge CHAIN_QUARANTINED = "tollgate_chain_quarantined" in Count;
     /// Blocks that are left to read, by chain: its own below the head, and those of watched contracts' past.
     Gauge CHAIN_BACKFILL_REMAINING_BLOCKS = "tollgate_chain_backfill_remaining_blocks" in Count;
@@ -84,6 +87,7 @@ metrics_list! {
     /// From a payment's block to the moment it counted here, by chain.
     Histogram CHAIN_CONFIRMATION_LAG_SECONDS = "tollgate_chain_confirmation_lag_seconds" in Seconds;
     /// 1 while nothing about the chain is out of bounds, else 0, by chain; /readyz says what is.
+    /// Where another instance leads it: while the blocks that the leader stores are young enough, and count.
     Gauge CHAIN_READY = "tollgate_chain_ready" in Count;
 
     /// 1 while this instance leads the chain, 0 while it follows another that does, by chain.
@@ -141,6 +145,13 @@ metrics_list! {
     /// How long answers took, by route template and method.
     Histogram HTTP_REQUEST_SECONDS = "tollgate_http_request_seconds" in Seconds;
 
+    /// Users' tokens that were refused, by reason (form, signature, expired, early, audience, issuer, claim, keyless).
+    Counter TOKENS_REFUSED_TOTAL = "tollgate_tokens_refused_total" in Count;
+    /// Fetches of the keys that users' tokens are verified by, by outcome (fetched, failed, refused).
+    Counter JWKS_FETCHES_TOTAL = "tollgate_jwks_fetches_total" in Count;
+    /// Age of those keys at the last fetch that did not bring any, else 0.
+    Gauge JWKS_AGE_SECONDS = "tollgate_jwks_age_seconds" in Seconds;
+
     /// Readings of the configuration while it ran, by outcome (applied, refused).
     Counter CONFIG_RELOADS_TOTAL = "tollgate_config_reloads_total" in Count;
     /// Ends of tasks that nobody asked to stop, by task and outcome (failed, panicked, returned).
@@ -164,7 +175,9 @@ pub fn begin_chain<'a>(chain: &str, endpoints: impl IntoIterator<Item = &'a str>
     for name in [
         CHAIN_UNSTREAMED_TOTAL,
         CHAIN_STREAMED_UNPROVEN_TOTAL,
+        CHAIN_LOG_DISAGREEMENTS_TOTAL,
         PAYMENT_CONFIRMED_TOTAL,
+        PAYMENT_UNCREDITED_TOTAL,
     ] {
         metrics::counter!(name, "chain" => chain.to_owned()).increment(0);
     }
@@ -173,8 +186,34 @@ pub fn begin_chain<'a>(chain: &str, endpoints: impl IntoIterator<Item = &'a str>
     }
     for endpoint in endpoints {
         let labels = [("chain", chain.to_owned()), ("endpoint", endpoint.to_owned())];
-        metrics::counter!(ENDPOINT_UNPROVEN_TOTAL, &labels).increment(0);
-        metrics::counter!(ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL, &labels).increment(0);
+        for name in [
+            ENDPOINT_UNPROVEN_TOTAL,
+            ENDPOINT_QUARANTINES_TOTAL,
+            ENDPOINT_DISAGREEMENTS_TOTAL,
+            ENDPOINT_STREAMED_LOGS_DROPPED_TOTAL,
+        ] {
+            metrics::counter!(name, &labels).increment(0);
+        }
+    }
+}
+
+/// Takes the word back that each instance has of a chain, which is not configured any more.
+pub fn end_chain(chain: &str) {
+    for name in [
+        LEASE_LEADER,
+        CHAIN_READY,
+        CHAIN_QUARANTINED,
+        CHAIN_FINALITY_LAG_SECONDS,
+    ] {
+        metrics::gauge!(name, "chain" => chain.to_owned()).set(f64::NAN);
+    }
+}
+
+/// As [`end_chain`], of an endpoint of a chain that stays.
+pub fn end_endpoint(chain: &str, endpoint: &str) {
+    let labels = [("chain", chain.to_owned()), ("endpoint", endpoint.to_owned())];
+    for name in [ENDPOINT_HEADER_AGE_SECONDS, ENDPOINT_CONNECTED] {
+        metrics::gauge!(name, &labels).set(f64::NAN);
     }
 }
 
@@ -298,6 +337,8 @@ mod tests {
                 reorg_depth(21)
             ),
             "tollgate_endpoint_unproven_total{chain=\"ethereum\",endpoint=\"infura\"} 0".to_owned(),
+            "tollgate_endpoint_disagreements_total{chain=\"ethereum\",endpoint=\"infura\"} 0".to_owned(),
+            "tollgate_payment_uncredited_total{chain=\"ethereum\"} 0".to_owned(),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

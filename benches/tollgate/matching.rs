@@ -11,7 +11,7 @@ use tollgate::clock::Clock;
 use tollgate::config::{self, StoreSettings};
 use tollgate::domain::{
     AUTHORIZATION_USED, Amount, Charge, ChargeState, ChargeTerms, Evidence, Finality, Flags, Header,
-    Interval, Level, LogEntry, PlanId, Product, ProvenBlock, Reference, TRANSFER, Token, Totals,
+    Interval, Level, LogEntry, PlanId, Product, ProvenBlock, Quote, Reference, TRANSFER, Token, Totals,
 };
 use tollgate::engine::{Advance, Engine, OpenChain};
 use tollgate::store::{self, Store};
@@ -109,6 +109,7 @@ impl Bench {
             chain: CHAIN,
             address: USDC,
             symbol: "USDC".to_owned(),
+            unit: "USD".to_owned(),
             decimals: 6,
             dust: Amount::from(10_000),
         };
@@ -179,6 +180,14 @@ impl Bench {
                 treasury: TREASURY,
                 price,
                 due: due(index),
+                quote: Quote {
+                    unit: "USD".to_owned(),
+                    decimals: 6,
+                    asked: price,
+                    ..Quote::default()
+                },
+                when_active: None,
+                queued_behind: None,
                 created_at: self.now_ms - 60_000,
                 expires_at: self.now_ms + 3_600_000,
                 grace_until: self.now_ms + 7_200_000,
@@ -188,6 +197,8 @@ impl Bench {
             totals: Totals::default(),
             cancelled_at: None,
             paid_at: None,
+            reversed_at: None,
+            closed_at: None,
             reference: nonce(index),
             sequence: 1,
         })

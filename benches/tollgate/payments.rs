@@ -93,6 +93,7 @@ pub async fn child(line: &str) -> Outcome<String> {
         chain: CHAIN,
         address: task.usdc,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(10_000),
     };

@@ -48,6 +48,7 @@ impl Scene {
             chain: CHAIN,
             address: self.usdc,
             symbol: "USDC".to_owned(),
+            unit: "USD".to_owned(),
             decimals: 6,
             dust: Amount::from(10_000),
         };

@@ -54,7 +54,16 @@ create table charge (
     token blob not null,
     treasury blob not null,
     price text not null,
+    -- What became of the price: its unit, the token's decimals, credit set aside and unused time in 10^-18 of the unit.
+    unit text not null,
+    decimals bigint not null,
+    credit text not null,
+    unused text not null,
+    asked text not null,
     due text not null,
+    rank bigint not null,
+    when_active text,
+    queued_behind text,
     created_at bigint not null,
     expires_at bigint not null,
     grace_until bigint not null,
@@ -65,6 +74,8 @@ create table charge (
     finalized text not null,
     cancelled_at bigint,
     paid_at bigint,
+    reversed_at bigint,
+    closed_at bigint,
     -- The newest of its references, which no payment has used.
     reference blob not null,
     sequence bigint not null
@@ -223,6 +234,8 @@ create table source (
     period_start bigint,
     period_end bigint,
     scheduled_end bigint,
+    access_until bigint,
+    ended_at bigint,
     trial_end bigint,
     first_unpaid_at bigint,
     version bigint not null,
@@ -236,11 +249,52 @@ create table entitlement (
     plan text,
     access text not null,
     valid_until bigint,
+    -- When its sources may be others by time alone; never after valid_until.
+    refold_at bigint,
     decided_by_provider text,
     decided_by_ref text,
     sequence bigint not null
 );
-create index entitlement_by_valid_until on entitlement (valid_until);
+create index entitlement_by_refold_at on entitlement (refold_at);
+
+-- What a tenant has paid beyond what it bought, or owes (below zero): signed, in 10^-18 of the unit. The entries are never
+-- changed; the balance is their sum.
+create table credit_entry (
+    id integer primary key autoincrement,
+    tenant text not null,
+    unit text not null,
+    amount text not null,
+    kind text not null,
+    charge text not null,
+    actor text not null,
+    cause text not null,
+    at bigint not null
+);
+create index credit_entry_by_tenant on credit_entry (tenant, id);
+
+create table credit (
+    tenant text not null,
+    unit text not null,
+    balance text not null,
+    primary key (tenant, unit)
+);
+
+-- What a tenant wants when what it has paid on-chain ends: another plan, or none.
+create table plan_change (
+    tenant text primary key,
+    plan text,
+    billing_interval text,
+    at bigint not null
+);
+
+-- Which reminders of a period's end were sent: so many days before.
+create table renewal_reminder (
+    provider_ref text not null,
+    period_end bigint not null,
+    days bigint not null,
+    sent_at bigint not null,
+    primary key (provider_ref, period_end, days)
+);
 
 create table customer (
     provider text not null,
@@ -396,8 +450,12 @@ from payment p left join charge c on c.id = p.charge;
 
 create view v_charges as
 select id, tenant, user_id, product, chain, '0x' || lower(hex(token)) as token, '0x' || lower(hex(treasury)) as treasury,
-    due, state, flags, seen, confirmed, finalized, created_at, expires_at, grace_until, paid_at
+    price, unit, credit, unused, asked, due, when_active, state, flags, seen, confirmed, finalized, created_at, expires_at,
+    grace_until, paid_at, reversed_at, closed_at
 from charge;
+
+create view v_credit as
+select tenant, unit, amount, kind, charge, actor, cause, at from credit_entry;
 
 create view v_balances as
 select chain, '0x' || lower(hex(contract)) as contract, '0x' || lower(hex(holder)) as holder,

@@ -1,17 +1,22 @@
 //! Who asks, for which tenant and which user. Both may be named in the query, in a header or in the body; where they are
 //! named more than once they must be the same, because a guess between two tenants would be wrong half of the time.
+//!
+//! A user's token names both. It acts in its own tenant, and with the role `user` for its own user, wherever another is
+//! named; what is left out is its own.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::InQuery;
 use super::frame::RequestId;
+use super::guard::Principal;
 use super::problem::Problem;
-use crate::domain::{TenantId, UserId};
-use crate::engine::{Caller, Idempotency, Origin};
+use crate::domain::{Role, TenantId, UserId};
+use crate::engine::{Idempotency, Origin};
+use crate::jwt::User;
 
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -52,7 +57,7 @@ pub(super) struct IdempotencyKey {
 /// Who asks, and for whom.
 #[derive(Debug)]
 pub(super) struct Asker {
-    caller: Caller,
+    principal: Principal,
     request: RequestId,
     query: NamedInQuery,
     headers: NamedInHeaders,
@@ -67,21 +72,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
             tenant: texts(&parts.headers, "x-tenant-id")?,
             user: texts(&parts.headers, "x-user-id")?,
         };
-        let caller = parts.extensions.get().cloned();
+        let principal = parts.extensions.get().cloned();
         let request = parts.extensions.get().cloned();
-        Ok(Self {
-            caller: caller.ok_or_else(Problem::internal)?,
+        let asker = Self {
+            principal: principal.ok_or_else(Problem::internal)?,
             request: request.ok_or_else(Problem::internal)?,
             query,
             headers,
-        })
+        };
+        // Also where the route goes by neither: who names another has mistaken what is answered.
+        asker.keeps_to_itself(None, None)?;
+        Ok(asker)
     }
 }
 
 /// Who looks at one thing under `Guard::Capability`.
 #[derive(Debug)]
 pub(super) enum Viewer {
-    /// A caller with a key: it sees what is the tenant's that it names.
+    /// A caller with a key or a token: it sees what is the tenant's.
     Asker(Box<Asker>),
     /// Whoever holds the id, and nothing else.
     Holder,
@@ -91,7 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        if parts.extensions.get::<Caller>().is_none() {
+        if parts.extensions.get::<Principal>().is_none() {
             return Ok(Self::Holder);
         }
         let asker = Asker::from_request_parts(parts, state).await?;
@@ -105,6 +113,14 @@ impl Viewer {
         match self {
             Self::Asker(asker) => asker.tenant(None).map(Some),
             Self::Holder => Ok(None),
+        }
+    }
+
+    /// Whether what is this user's may be shown.
+    pub(super) fn may_see(&self, user: Option<&str>) -> bool {
+        match self {
+            Self::Asker(asker) => asker.may_see(user),
+            Self::Holder => true,
         }
     }
 }
@@ -147,28 +163,62 @@ impl Asker {
     /// For the audit.
     pub(super) fn origin(&self) -> Origin {
         Origin {
-            actor: format!("key:{}", self.caller.key_id),
+            actor: self.principal.name(),
             cause: self.request.0.clone(),
         }
     }
 
     /// The tenant; `body` is the body's own, where it names one.
     pub(super) fn tenant(&self, body: Option<&TenantId>) -> Result<TenantId, Problem> {
+        if let Principal::User(own) = &self.principal {
+            self.keeps_to_itself(body.map(TenantId::as_str), None)?;
+            return Ok(own.tenant.clone());
+        }
         let body = body.map(TenantId::as_str);
-        let named = Named {
-            what: "tenant",
-            field: "tenantId",
-            header: "x-tenant-id",
-        };
-        let found = named.one(self.query.tenant_id.as_deref(), &self.headers.tenant, body)?;
-        let missing = || Problem::malformed("TENANT_REQUIRED", named.missing()).at("tenantId");
+        let found = TENANT.one(self.query.tenant_id.as_deref(), &self.headers.tenant, body)?;
+        let missing = || Problem::malformed("TENANT_REQUIRED", TENANT.missing()).at("tenantId");
         found.ok_or_else(missing)
     }
 
-    /// The user, where one is named.
+    /// The user, where one is named; of a user's token its own where none is.
     pub(super) fn user_if_named(&self, body: Option<&UserId>) -> Result<Option<UserId>, Problem> {
         let body = body.map(UserId::as_str);
-        USER.one(self.query.user_id.as_deref(), &self.headers.user, body)
+        self.keeps_to_itself(None, body)?;
+        let named = USER.one(self.query.user_id.as_deref(), &self.headers.user, body)?;
+        Ok(named.or_else(|| self.own().map(|own| own.user.clone())))
+    }
+
+    /// Whether what is this user's may be shown: not to another user without a role.
+    pub(super) fn may_see(&self, user: Option<&str>) -> bool {
+        let own = self.own().filter(|own| own.role == Role::User);
+        own.is_none_or(|own| user == Some(own.user.as_str()))
+    }
+
+    fn own(&self) -> Option<&User> {
+        match &self.principal {
+            Principal::User(own) => Some(own),
+            Principal::Key(_) => None,
+        }
+    }
+
+    /// Refuses a user's token where another tenant is named anywhere, or another user without a role for it.
+    fn keeps_to_itself(&self, tenant: Option<&str>, user: Option<&str>) -> Result<(), Problem> {
+        let Some(own) = self.own() else {
+            return Ok(());
+        };
+        let Self { query, headers, .. } = self;
+        let mut tenants = tenant.into_iter().chain(query.tenant_id.as_deref());
+        let mut users = user.into_iter().chain(query.user_id.as_deref());
+        let is_other = |name: &str| name != own.tenant.as_str();
+        if tenants.any(is_other) || headers.tenant.iter().any(|name| is_other(name)) {
+            return Err(TENANT.forbidden("a user acts in its own tenant only"));
+        }
+        let is_other = |name: &str| name != own.user.as_str();
+        let names_other = users.any(is_other) || headers.user.iter().any(|name| is_other(name));
+        if names_other && own.role == Role::User {
+            return Err(USER.forbidden("a user without the role admin acts for itself only"));
+        }
+        Ok(())
     }
 
     /// The user.
@@ -177,7 +227,7 @@ impl Asker {
         self.user_if_named(body)?.ok_or_else(missing)
     }
 
-    /// The request's idempotency key: it belongs to this API key, this operation and this tenant.
+    /// The request's idempotency key: it belongs to this API key or user, this operation and this tenant.
     pub(super) fn idempotency(
         &self,
         IdempotencyKey { key }: IdempotencyKey,
@@ -185,7 +235,7 @@ impl Asker {
         (tenant, user): (&TenantId, Option<&UserId>),
         body: &[u8],
     ) -> Option<Idempotency> {
-        let scope = format!("{} {operation} {tenant}", self.caller.key_id);
+        let scope = format!("{} {operation} {tenant}", self.principal.name());
         // The user may stand in a header, and is part of what is asked.
         let asked = [user.map_or("", UserId::as_str).as_bytes(), body].join(&0);
         key.map(|key| Idempotency::new(scope, key, &asked))
@@ -198,6 +248,12 @@ struct Named {
     header: &'static str,
 }
 
+const TENANT: Named = Named {
+    what: "tenant",
+    field: "tenantId",
+    header: "x-tenant-id",
+};
+
 const USER: Named = Named {
     what: "user",
     field: "userId",
@@ -205,6 +261,11 @@ const USER: Named = Named {
 };
 
 impl Named {
+    fn forbidden(&self, detail: &str) -> Problem {
+        let code = format!("{}_FORBIDDEN", self.what.to_ascii_uppercase());
+        Problem::new(StatusCode::FORBIDDEN, code, detail).at(self.field)
+    }
+
     fn missing(&self) -> String {
         let Self { what, field, header } = self;
         format!("a {what} is needed: {field} in the query or the body, or the header {header}")
@@ -228,8 +289,7 @@ impl Named {
             let code = format!("{}_CONFLICT", what.to_ascii_uppercase());
             let detail =
                 format!("{first_place} names the {what} {first:?} and {place} names {other:?}; name one");
-            let status = axum::http::StatusCode::BAD_REQUEST;
-            return Err(Problem::new(status, code, detail).at(*field));
+            return Err(Problem::new(StatusCode::BAD_REQUEST, code, detail).at(*field));
         }
         let parsed = first.parse().map(Some);
         parsed.map_err(|error| {

@@ -124,7 +124,8 @@ pub(super) async fn create(
 
 /// A charge as it stands
 ///
-/// Without a key its id is enough, which nobody can guess: then it is shown without `tenantId` and `userId`.
+/// Without a key its id is enough, which nobody can guess: then it is shown without `tenantId` and `userId`. A user with the
+/// role `user` sees its own.
 #[utoipa::path(
     get,
     path = "/api/billing/crypto/charge/{id}",
@@ -145,6 +146,9 @@ pub(super) async fn show(
 async fn seen_by(app: &Shared, viewer: &Viewer, id: &ChargeId) -> Result<ChargeView, Problem> {
     let tenant = viewer.tenant()?;
     let charge = app.engine.charge(id, tenant.as_ref()).await?;
+    if !viewer.may_see(charge.user_id.as_deref()) {
+        return Err(Problem::not_found("charge"));
+    }
     Ok(match tenant {
         Some(_) => charge,
         None => charge.without_people(),

@@ -29,7 +29,7 @@ use super::{ALIASES, Shared, table};
 )]
 struct Common;
 
-/// The two ways to show a key.
+/// The two ways to show a key, and the one to show a user's token.
 struct Keys;
 
 impl Modify for Keys {
@@ -39,6 +39,11 @@ impl Modify for Keys {
         components.add_security_scheme("bearer", bearer);
         let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
         components.add_security_scheme("apiKey", header);
+        let mut token = Http::new(HttpAuthScheme::Bearer);
+        token.bearer_format = Some("JWT".to_owned());
+        token.description =
+            Some("A token of the chat product's end user; the list names the role it needs".to_owned());
+        components.add_security_scheme("userToken", SecurityScheme::Http(token));
     }
 }
 
@@ -87,18 +92,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// What a route's guard asks for, and how every route refuses.
 fn describe(operation: &mut Operation, guard: Guard) {
-    if let Guard::Key(scopes) | Guard::Capability(scopes) = guard {
-        let scheme = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
-        let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-        let words = words.join(" or ");
-        let keys = [scheme("bearer"), scheme("apiKey")].into_iter();
-        let (security, needed) = match guard {
-            Guard::Capability(_) => (
-                keys.chain([SecurityRequirement::default()]).collect(),
-                format!("Needs no key; a key that is shown needs the scope {words}."),
-            ),
-            _ => (keys.collect(), format!("Needs a key with the scope {words}.")),
-        };
+    if let Some((security, needed)) = needs(guard) {
         operation.security = Some(security);
         let before = operation.description.take();
         operation.description = Some(before.map_or(needed.clone(), |before| format!("{before}\n\n{needed}")));
@@ -116,6 +110,31 @@ fn describe(operation: &mut Operation, guard: Guard) {
         .content("application/problem+json", problem);
     let responses = &mut operation.responses.responses;
     responses.insert("default".to_owned(), RefOr::T(refusal.build()));
+}
+
+/// The ways to be let in, and the same in words; `None` where nothing is asked.
+fn needs(guard: Guard) -> Option<(Vec<SecurityRequirement>, String)> {
+    let (scopes, role) = match guard {
+        Guard::Open | Guard::Public | Guard::Webhook => return None,
+        Guard::Key(scopes) => (scopes, None),
+        Guard::Caller(scopes, role) | Guard::Capability(scopes, role) => (scopes, Some(role)),
+    };
+    let key = |name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
+    let mut ways = vec![key("bearer"), key("apiKey")];
+    let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let mut needed = format!("a key with the scope {}", words.join(" or "));
+    if let Some(role) = role {
+        ways.push(SecurityRequirement::new("userToken", [role.as_str()]));
+        needed = format!("{needed}, or a user's token with the role {role}");
+    }
+    if matches!(guard, Guard::Capability(..)) {
+        ways.push(SecurityRequirement::default());
+        return Some((
+            ways,
+            format!("Needs nothing; who shows who they are needs {needed}."),
+        ));
+    }
+    Some((ways, format!("Needs {needed}.")))
 }
 
 /// This description of the API

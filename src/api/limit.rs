@@ -1,7 +1,7 @@
-//! How often callers may ask: a bucket per API key, and one each for everything public and for all webhooks.
+//! How often callers may ask: a bucket per API key and per user, and one each for everything public and for all webhooks.
 //!
-//! Only keys that exist get a bucket, so memory is bounded by the keys in the store. Callers without a key share theirs:
-//! behind a proxy an address names nobody. The answer's headers are those of draft-ietf-httpapi-ratelimit-headers-10.
+//! Only keys that exist and users whose token holds get a bucket, and full ones are dropped, so memory is bounded by those
+//! who ask. Callers without either share theirs: behind a proxy an address names nobody. The answer's headers are those of draft-ietf-httpapi-ratelimit-headers-10.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,11 +26,13 @@ type Buckets = RateLimiter<String, HashMapStateStore<String>, DefaultClock, Stat
 pub(super) enum Bucket<'a> {
     /// That of a key, by its id.
     Key(&'a str),
+    /// That of a user, by its name in the audit.
+    User(&'a str),
     /// That of everybody who needs no key.
     Public,
     /// That of the providers.
     Webhook,
-    /// That of those who show a key which is none.
+    /// That of those who show a key or a token which is none.
     Stranger,
 }
 
@@ -50,6 +52,7 @@ pub(super) struct Standing {
 #[derive(Debug)]
 pub(super) struct Limits {
     keys: Buckets,
+    users: Buckets,
     shared: Buckets,
     clock: DefaultClock,
     asked: AtomicU32,
@@ -65,10 +68,11 @@ fn buckets(per_second: u32) -> Buckets {
 }
 
 impl Limits {
-    /// Buckets for so many requests a second and key.
-    pub(super) fn new(per_second: u32) -> Self {
+    /// Buckets for so many requests a second and key, and a second and user.
+    pub(super) fn new(per_second: u32, of_user: u32) -> Self {
         Self {
             keys: buckets(per_second),
+            users: buckets(of_user),
             shared: buckets(per_second.saturating_mul(SHARED_FACTOR)),
             clock: DefaultClock::default(),
             asked: AtomicU32::new(0),
@@ -83,9 +87,11 @@ impl Limits {
             .is_multiple_of(TIDY_EVERY)
         {
             self.keys.retain_recent();
+            self.users.retain_recent();
         }
         let (buckets, policy, key) = match bucket {
             Bucket::Key(id) => (&self.keys, "key", id),
+            Bucket::User(name) => (&self.users, "user", name),
             Bucket::Public => (&self.shared, "public", "public"),
             Bucket::Webhook => (&self.shared, "webhook", "webhook"),
             Bucket::Stranger => (&self.shared, "stranger", "stranger"),
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_key_has_its_own_bucket_of_two_seconds() {
-        let limits = Limits::new(2);
+        let limits = Limits::new(2, 1);
         let remaining: Vec<u32> = (0..4)
             .map(|_| limits.take(Bucket::Key("a")))
             .inspect(|standing| assert!(standing.admitted))
@@ -167,12 +173,16 @@ mod tests {
         assert_eq!(refused.wait_s(), 1);
         assert!(limits.take(Bucket::Key("b")).admitted);
         assert!(limits.take(Bucket::Public).admitted);
+        for admitted in [true, true, false] {
+            assert_eq!(limits.take(Bucket::User("a")).admitted, admitted);
+        }
+        assert!(limits.take(Bucket::User("b")).admitted);
     }
 
     #[test]
     fn the_headers_are_structured_fields() {
         let mut headers = HeaderMap::new();
-        Limits::new(50).take(Bucket::Key("a")).write(&mut headers);
+        Limits::new(50, 10).take(Bucket::Key("a")).write(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"key\";q=100;w=2");
         assert_eq!(headers["ratelimit"], "\"key\";r=99;t=1");
     }

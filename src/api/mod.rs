@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod cors;
 mod coverage;
 mod cursor;
 mod documents;
@@ -34,14 +35,16 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, Millis, Role};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
+use crate::jwt::Verifier;
 use crate::metrics::Recorder;
 use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
@@ -54,6 +57,8 @@ pub struct Settings {
     pub server: config::Server,
     /// Whose signatures are believed.
     pub stripe: config::Stripe,
+    /// Says whom users' tokens stand for.
+    pub tokens: Arc<Verifier>,
 }
 
 /// What every handler may use.
@@ -61,6 +66,7 @@ pub struct Settings {
 struct App {
     engine: Engine,
     stripe: config::Stripe,
+    tokens: Arc<Verifier>,
     health: Health,
     limits: Limits,
     probe: probes::Probe,
@@ -88,13 +94,15 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
-    const CHECK: Guard = Guard::Key(&[Scope::Check]);
-    const BILLING: Guard = Guard::Key(&[Scope::Billing]);
-    const BILLING_READS: Guard = Guard::Key(&[Scope::Billing, Scope::Check]);
-    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check]);
-    const GATES: Guard = Guard::Key(&[Scope::Gates]);
-    const GATES_READS: Guard = Guard::Key(&[Scope::Gates, Scope::Check]);
+fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
+    const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
+    const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
+    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
+    const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
+    const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
+    const WALLETS: Guard = Guard::Caller(&[Scope::Gates], Role::User);
+    const WALLETS_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::User);
     const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
     let group = OpenApiRouter::new;
     let probes = group()
@@ -123,13 +131,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
         .routes(routes!(charges::qr_code));
     let gates = group()
         .routes(routes!(gates::create))
-        .routes(routes!(gates::delete))
+        .routes(routes!(gates::delete));
+    let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
+    let wallets = group()
         .routes(routes!(wallets::nonce))
         .routes(routes!(wallets::link));
-    let gates_reads = group()
-        .routes(routes!(gates::list))
-        .routes(routes!(gates::show))
-        .routes(routes!(wallets::list));
+    let wallets_reads = group().routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))
         .routes(routes!(coverage::show));
@@ -143,6 +150,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 10] {
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),
+        (WALLETS, wallets),
+        (WALLETS_READS, wallets_reads),
         (ADMIN, admin),
     ]
 }
@@ -159,13 +168,18 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
     for chain in &engine.settings().chains {
         health.expect_chain(chain.id, &chain.name, chain.block_time);
     }
-    let Settings { server, stripe } = settings;
+    let Settings {
+        server,
+        stripe,
+        tokens,
+    } = settings;
     let app = Arc::new(App {
-        limits: Limits::new(server.requests_per_second),
+        limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
         probe: probes::Probe::default(),
         document: documents::text(),
         engine,
         stripe,
+        tokens,
         health,
     });
     let mut router = Router::new();
@@ -184,6 +198,7 @@ fn framed<S: Clone + Send + Sync + 'static>(router: Router<S>, server: &config::
         .layer(DefaultBodyLimit::max(server.max_body_bytes))
         .layer(from_fn_with_state(server.request_timeout, frame::deadline))
         .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(option_layer(cors::layer(&server.allowed_origins)))
         .layer(from_fn(frame::frame))
 }
 

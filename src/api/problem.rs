@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::Role;
 use crate::engine::{EngineError, Scope};
+use crate::jwt::TokenError;
 
 /// How long to wait where nobody can know better, in seconds.
 const PASSING_S: u64 = 1;
@@ -98,6 +100,37 @@ impl Problem {
         let words: Vec<&str> = needed.iter().map(|scope| scope.as_str()).collect();
         let detail = format!("this key lacks the scope that is needed: {}", words.join(" or "));
         Self::new(StatusCode::FORBIDDEN, "SCOPE_MISSING", detail)
+    }
+
+    /// A user's token without the role that is needed.
+    pub(super) fn role_required(needed: Role) -> Self {
+        let detail = format!("this needs a user with the role {needed}");
+        Self::new(StatusCode::FORBIDDEN, "ROLE_REQUIRED", detail)
+    }
+
+    /// A user's token where only keys do.
+    pub(super) fn key_required(needed: &[Scope]) -> Self {
+        let words: Vec<&str> = needed.iter().map(|scope| scope.as_str()).collect();
+        let words = words.join(" or ");
+        let detail = format!("this needs an API key with the scope {words}; no user's token will do");
+        Self::new(StatusCode::FORBIDDEN, "KEY_REQUIRED", detail)
+    }
+
+    /// A token that stands for nobody. Of why, only what its holder can mend is told.
+    pub(super) fn token(error: TokenError) -> Self {
+        const CHALLENGE: HeaderValue =
+            HeaderValue::from_static(r#"Bearer realm="tollgate", error="invalid_token""#);
+        let (code, detail) = match error {
+            TokenError::NoKeys => {
+                let detail = "the keys that tokens are verified by cannot be had now; try again";
+                return Self::unavailable("TOKEN_KEYS_UNAVAILABLE", detail);
+            }
+            TokenError::Expired => ("TOKEN_EXPIRED", "this token has expired; get a new one"),
+            TokenError::NotYet => ("TOKEN_INVALID", "this token is not valid yet"),
+            TokenError::Audience => ("TOKEN_INVALID", "this token is for another audience"),
+            _ => ("TOKEN_INVALID", "this token is not valid here"),
+        };
+        Self::new(StatusCode::UNAUTHORIZED, code, detail).with(WWW_AUTHENTICATE, CHALLENGE)
     }
 
     /// Too many requests.

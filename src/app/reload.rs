@@ -1,10 +1,12 @@
 //! The configuration read again while it runs: what differs is replaced, all else goes on as it was. A chain whose settings
 //! change is stopped and started; what it misses meanwhile is a gap like any other. The log says what changed by name only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, StartError, chain_task, notifiers, routes, settings, webhook_task};
-use crate::config::{Change, Changes, Config, ConfigErrors, Loaded};
+use super::{App, JWKS_TASK, StartError, chain_task, notifiers, published, routes, settings, webhook_task};
+use crate::config::{self, Change, Changes, Config, ConfigErrors, Loaded};
+use crate::jwt::Verifier;
 use crate::metrics;
 
 /// How long one task may take to stop.
@@ -45,6 +47,14 @@ impl App {
         let webhooks = config.webhooks.iter();
         let webhooks = webhooks.filter(|webhook| differs(&changes.webhooks, &webhook.name, Change::Removed));
         let notifiers = notifiers(&self.engine, webhooks)?;
+        let same_keys = config.jwt.jwks == self.config.jwt.jwks;
+        // What was fetched stays in use where it comes from the same place.
+        let published = if same_keys {
+            self.published.clone()
+        } else {
+            published(&config.jwt)
+        };
+        let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
         self.stop_changed(&changes).await;
         if let Err(error) = self.engine.reconfigure(settings(&config)).await {
             self.start_again(&changes)?;
@@ -58,13 +68,19 @@ impl App {
         self.config.catalogue = before.catalogue;
         self.config.server.listen = before.server.listen;
         self.config.server.metrics_listen = before.server.metrics_listen;
+        end_metrics(&before.chains, &self.config.chains);
         if changes
             .sections
             .iter()
-            .any(|section| ["server", "stripe"].contains(section))
+            .any(|section| ["server", "stripe", "jwt"].contains(section))
         {
-            let routes = routes(&self.config, &self.engine, &self.health);
+            (self.tokens, self.published) = (tokens, published);
+            let routes = routes(&self.config, &self.engine, &self.health, &self.tokens);
             self.routes.send_modify(|current| *current = routes);
+        }
+        if !same_keys {
+            self.workers.stop(JWKS_TASK, STOP_TIMEOUT).await;
+            self.start_jwks();
         }
         for notifier in notifiers {
             self.start_webhook(notifier);
@@ -132,6 +148,21 @@ impl App {
         }
         if *changes == Changes::default() {
             tracing::info!("configuration read again; nothing differs");
+        }
+    }
+}
+
+/// Chains and endpoints that are gone are not shown as they were last.
+fn end_metrics(before: &[config::Chain], now: &[config::Chain]) {
+    for chain in before {
+        let Some(still) = now.iter().find(|still| still.name == chain.name) else {
+            metrics::end_chain(&chain.name);
+            continue;
+        };
+        for endpoint in &chain.endpoints {
+            if !still.endpoints.iter().any(|still| still.name == endpoint.name) {
+                metrics::end_endpoint(&chain.name, &endpoint.name);
+            }
         }
     }
 }

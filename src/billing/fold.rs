@@ -119,6 +119,8 @@ mod tests {
             period_start: None,
             period_end: Some(period_end),
             scheduled_end: None,
+            access_until: None,
+            ended_at: None,
             trial_end: None,
             first_unpaid_at: None,
             version: 0,

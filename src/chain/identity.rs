@@ -67,6 +67,13 @@ struct Marks {
 /// Shorter parts of a URL, such as `v3` or `mainnet`, are no keys.
 const MIN_SECRET_BYTES: usize = 12;
 
+/// What was wrong with an endpoint is not known to be so once nobody asks it.
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.show_problem(None);
+    }
+}
+
 impl Identity {
     pub fn new(
         chain: &config::Chain,

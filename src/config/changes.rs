@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::checked::{Config, Endpoint, StoreSettings, Stripe, WebhookEndpoint};
+use super::checked::{Config, Endpoint, Jwks, JwksUrl, Jwt, StoreSettings, Stripe, WebhookEndpoint};
 use crate::domain::ChainId;
 
 /// How one of several has changed.
@@ -54,6 +54,7 @@ impl Changes {
                 server.max_body_bytes,
                 server.request_timeout,
                 server.requests_per_second,
+                server.allowed_origins.clone(),
             )
         };
         let sections = [
@@ -61,6 +62,7 @@ impl Changes {
             ("payments", before.payments != after.payments),
             ("wallets", before.wallets != after.wallets),
             ("stripe", before.stripe != after.stripe),
+            ("jwt", before.jwt != after.jwt),
         ];
         let differing = |pairs: &[(&'static str, bool)]| -> Vec<&'static str> {
             pairs
@@ -156,5 +158,59 @@ impl PartialEq for Stripe {
             tolerance,
         } = other;
         all_exposed(&self.webhook_secrets) == all_exposed(webhook_secrets) && self.tolerance == *tolerance
+    }
+}
+
+impl PartialEq for Jwt {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            hs256_secrets,
+            jwks,
+            algorithms,
+            issuer,
+            audiences,
+            user_claim,
+            tenant_claim,
+            role_claim,
+            default_role,
+            leeway,
+            requests_per_second,
+        } = other;
+        all_exposed(&self.hs256_secrets) == all_exposed(hs256_secrets)
+            && self.jwks == *jwks
+            && self.algorithms == *algorithms
+            && self.issuer == *issuer
+            && self.audiences == *audiences
+            && self.user_claim == *user_claim
+            && self.tenant_claim == *tenant_claim
+            && self.role_claim == *role_claim
+            && self.default_role == *default_role
+            && self.leeway == *leeway
+            && self.requests_per_second == *requests_per_second
+    }
+}
+
+impl PartialEq for Jwks {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(own), Self::File(other)) => own.expose_secret() == other.expose_secret(),
+            (Self::Url(own), Self::Url(other)) => own == other,
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for JwksUrl {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            url,
+            refresh,
+            max_age,
+            allow_private_network,
+        } = other;
+        self.url.expose_secret() == url.expose_secret()
+            && self.refresh == *refresh
+            && self.max_age == *max_age
+            && self.allow_private_network == *allow_private_network
     }
 }

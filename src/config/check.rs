@@ -15,7 +15,7 @@ use super::checked::{
 };
 use super::env::{Env, Published};
 use super::fault::{Faults, join, read};
-use super::{check_chain, raw, value};
+use super::{check_chain, check_jwt, raw, value};
 use crate::domain::Amount;
 
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -41,6 +41,7 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         section(&mut table, "payments", context).and_then(|raw| payments(raw, &mut context.faults));
     let wallets = section(&mut table, "wallets", context).and_then(|raw| wallets(&raw, &mut context.faults));
     let stripe = section(&mut table, "stripe", context).and_then(|raw| stripe(raw, context));
+    let jwt = section(&mut table, "jwt", context).and_then(|raw| check_jwt::jwt(raw, context));
     let webhooks = webhooks(table.remove("webhooks"), context);
     let chains = check_chain::chains(table.remove("chains"), &published.treasuries, context);
     if let (Some(payments), Some(chains)) = (&payments, &chains) {
@@ -57,6 +58,7 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         payments: payments?,
         wallets: wallets?,
         stripe: stripe?,
+        jwt: jwt?,
         webhooks: webhooks?,
         chains: chains?,
     })
@@ -91,12 +93,18 @@ fn server(raw: &raw::Server, faults: &mut Faults) -> Option<Server> {
     );
     let rate = value::number(raw.requests_per_second, &(1..=1_000_000));
     let rate = faults.take("server.requests_per_second", rate);
+    let mut origins = Vec::new();
+    for (place, text) in raw.allowed_origins.iter().enumerate() {
+        let key = format!("server.allowed_origins[{place}]");
+        origins.extend(faults.take(&key, value::origin(text)));
+    }
     Some(Server {
         listen: listen?,
         metrics_listen: metrics?,
         max_body_bytes: body?,
         request_timeout: timeout?,
         requests_per_second: rate?,
+        allowed_origins: origins,
     })
 }
 
@@ -284,7 +292,7 @@ impl Context<'_> {
     }
 
     /// Secrets from a list, or from the lines of a file.
-    fn secrets(
+    pub(super) fn secrets(
         &mut self,
         (path, key): (&str, &str),
         (inline, file): (Option<Vec<String>>, Option<String>),
@@ -348,7 +356,7 @@ impl Context<'_> {
     }
 }
 
-fn secret_file(path: &Path) -> Result<String, String> {
+pub(super) fn secret_file(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path).map(|found| found.len());
     if size.is_ok_and(|size| size > MAX_SECRET_FILE_BYTES) {
         return Err("the file is too large for a secret".to_owned());

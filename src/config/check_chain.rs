@@ -288,6 +288,10 @@ fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Opt
     let raw: raw::Token = read(path, written, faults)?;
     let address = faults.take(&at("address"), value::address(&raw.address));
     let symbol = faults.take(&at("symbol"), value::symbol(&raw.symbol));
+    let unit = match &raw.unit {
+        Some(unit) => faults.take(&at("unit"), value::symbol(unit)),
+        None => symbol.as_deref().map(|symbol| usual_unit(symbol).to_owned()),
+    };
     let decimals: Option<u8> = number(&at("decimals"), raw.decimals, 0..=i64::from(MAX_DECIMALS), faults);
     let dust = raw.dust.map_or_else(|| DUST.to_owned(), |units| units.0);
     let dust = decimals.and_then(|decimals| {
@@ -303,9 +307,16 @@ fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Opt
         chain,
         address: address?,
         symbol: symbol?,
+        unit: unit?,
         decimals: decimals?,
         dust: dust?,
     })
+}
+
+/// What one of a token is worth where nothing else is written: the dollars are called by their currency, any other token
+/// is worth itself.
+fn usual_unit(symbol: &str) -> &str {
+    if symbol.starts_with("USD") { "USD" } else { symbol }
 }
 
 fn endpoints(path: &str, written: Vec<Value>, context: &mut Context<'_>) -> Option<Vec<Endpoint>> {

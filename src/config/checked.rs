@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use secrecy::SecretString;
 
-use crate::domain::{Amount, ChainId, Finality, Level, Token};
+use crate::domain::{Amount, ChainId, Finality, Level, Role, Token};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub wallets: Wallets,
     /// `[stripe]`
     pub stripe: Stripe,
+    /// `[jwt]`
+    pub jwt: Jwt,
     /// `[[webhooks]]`
     pub webhooks: Vec<WebhookEndpoint>,
     /// `[chains.<name>]`
@@ -45,6 +47,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// Requests per second and key; bursts up to twice that.
     pub requests_per_second: u32,
+    /// The origins whose pages may read our answers, as browsers write them.
+    pub allowed_origins: Vec<String>,
 }
 
 /// The database.
@@ -110,6 +114,70 @@ pub struct Stripe {
     /// How far a signature's time may be from ours, both ways.
     pub tolerance: Duration,
 }
+
+/// The chat product's tokens of its end users.
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// Any of these may have signed by HS256; at least 32 bytes each.
+    pub hs256_secrets: Vec<SecretString>,
+    /// The keys of issuers that sign by a key pair.
+    pub jwks: Option<Jwks>,
+    /// What a published key may verify by.
+    pub algorithms: Vec<KeyAlgorithm>,
+    /// What `iss` must be; always given where keys are published.
+    pub issuer: Option<String>,
+    /// One of these must stand in `aud`; where there is none, `aud` must be absent.
+    pub audiences: Vec<String>,
+    /// Where the user's id stands.
+    pub user_claim: ClaimPath,
+    /// Where its tenant's id stands.
+    pub tenant_claim: ClaimPath,
+    /// Where its role stands.
+    pub role_claim: ClaimPath,
+    /// The role of who claims none; without it such tokens are refused.
+    pub default_role: Option<Role>,
+    /// How far the issuer's clock may be from ours.
+    pub leeway: Duration,
+    /// Requests per second and user; bursts up to twice that.
+    pub requests_per_second: u32,
+}
+
+/// Where published keys come from.
+#[derive(Debug, Clone)]
+pub enum Jwks {
+    /// A file's text, read with the configuration.
+    File(SecretString),
+    /// A URL.
+    Url(JwksUrl),
+}
+
+/// A URL that keys are published at.
+#[derive(Debug, Clone)]
+pub struct JwksUrl {
+    /// The URL; may carry a token, so it is treated as a secret.
+    pub url: SecretString,
+    /// How often it is fetched.
+    pub refresh: Duration,
+    /// How long keys are used that could not be fetched again.
+    pub max_age: Duration,
+    /// Whether a private or loopback address, and plain `http`, are accepted.
+    pub allow_private_network: bool,
+}
+
+/// What a published key verifies by; its kind decides which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    /// RSA, PKCS #1 v1.5, SHA-256.
+    Rs256,
+    /// ECDSA on P-256, SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+/// The names that lead to a claim, from the outermost; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimPath(pub Vec<String>);
 
 /// One receiver of our events.
 #[derive(Debug, Clone)]

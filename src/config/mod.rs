@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod check_chain;
 mod check_finality;
+mod check_jwt;
 mod checked;
 mod env;
 mod fault;
@@ -21,8 +22,8 @@ use std::path::Path;
 
 pub use changes::{Change, Changes};
 pub use checked::{
-    CatalogueSettings, Chain, Config, Endpoint, Log, Payments, Server, StoreSettings, Stripe, Wallets,
-    WebhookEndpoint,
+    CatalogueSettings, Chain, ClaimPath, Config, Endpoint, Jwks, JwksUrl, Jwt, KeyAlgorithm, Log, Payments,
+    Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
 };
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault};

@@ -4,7 +4,7 @@
 //! name the key and the remedy. These types hold secrets as they were written, so none of them implements `Debug`.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +14,7 @@ pub(super) struct Server {
     pub(super) max_body_bytes: i64,
     pub(super) request_timeout: String,
     pub(super) requests_per_second: i64,
+    pub(super) allowed_origins: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +63,28 @@ pub(super) struct Stripe {
     pub(super) webhook_secrets: Option<Vec<String>>,
     pub(super) webhook_secrets_file: Option<String>,
     pub(super) tolerance: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Jwt {
+    pub(super) hs256_secrets: Option<Vec<String>>,
+    pub(super) hs256_secrets_file: Option<String>,
+    pub(super) jwks_url: Option<String>,
+    pub(super) jwks_url_file: Option<String>,
+    pub(super) jwks_path: Option<String>,
+    pub(super) jwks_refresh: String,
+    pub(super) jwks_max_age: String,
+    pub(super) jwks_allow_private_network: bool,
+    pub(super) algorithms: Vec<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) audiences: Vec<String>,
+    pub(super) user_claim: Path,
+    pub(super) tenant_claim: Path,
+    pub(super) role_claim: Path,
+    pub(super) default_role: String,
+    pub(super) leeway: String,
+    pub(super) requests_per_second: i64,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +141,7 @@ pub(super) struct Tier {
 pub(super) struct Token {
     pub(super) address: String,
     pub(super) symbol: String,
+    pub(super) unit: Option<String>,
     pub(super) decimals: i64,
     pub(super) dust: Option<Units>,
 }
@@ -157,6 +181,37 @@ impl<'de> Deserialize<'de> for Units {
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Units, E> {
                 Ok(Units(number.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// A claim's name, or the names that lead to it from the outermost.
+pub(super) struct Path(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = Path;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a claim's name, or a list of the names that lead to it")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Path, E> {
+                Ok(Path(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Path, A::Error> {
+                let mut path = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    path.push(name);
+                }
+                Ok(Path(path))
             }
         }
 

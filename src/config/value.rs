@@ -95,6 +95,29 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, String> {
     if known { Ok(url) } else { Err(wrong()) }
 }
 
+/// The origin of a page, exactly as browsers send it: compared as text.
+pub(super) fn origin(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "must be an origin as browsers write it, such as \"https://chat.example.com\": scheme, host, \
+                         and the port where it is unusual";
+    let url = Url::parse(text).map_err(|_| WRONG)?;
+    // A wildcard would be taken by its letters and match nothing.
+    let is_web = ["https", "http"].contains(&url.scheme()) && !text.contains('*');
+    if is_web && url.origin().ascii_serialization() == text {
+        Ok(text.to_owned())
+    } else {
+        Err(WRONG)
+    }
+}
+
+/// A secret that HS256 signs by (RFC 7518, 3.2: no shorter than the hash).
+pub(super) fn hs256_secret(text: &str) -> Result<(), &'static str> {
+    if (32..=1024).contains(&text.len()) {
+        Ok(())
+    } else {
+        Err("must be 32 to 1024 bytes, random")
+    }
+}
+
 /// What is written into logs, metrics and paths.
 pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);

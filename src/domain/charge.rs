@@ -6,7 +6,7 @@ use std::fmt;
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, ChainId, ChargeId, Millis, Product, TenantId, UserId};
+use super::{Amount, ChainId, ChargeId, Credit, Millis, Product, TenantId, UserId};
 
 /// How far a charge is. A function of its terms, its payments and the chain (ledger), stored for the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +115,44 @@ impl<F: Copy + Ord> Flags<F> {
     }
 }
 
+/// How the amount asked came from the price.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quote {
+    /// What the token is worth a piece of, such as `USD`: credit is kept by it.
+    pub unit: String,
+    /// The token's decimals when the charge was made.
+    pub decimals: u8,
+    /// Credit that was set aside for it; below zero, what its tenant owed and is asked for too.
+    pub credit: Credit,
+    /// The value of paid time that the product replaces, taken off the price.
+    pub unused: Credit,
+    /// What is left to ask, before the few base units that make the amount unique. Nothing where credit covers it all.
+    pub asked: Amount,
+    /// The plan's place in the upgrade path when the charge was made.
+    pub rank: u32,
+}
+
+/// What a period that is bought on-chain does while a subscription elsewhere is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenActive {
+    /// It begins when that one ends.
+    Queue,
+    /// It begins when it is paid, beside that one.
+    Stack,
+}
+
+impl WhenActive {
+    /// The stored word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Stack => "stack",
+        }
+    }
+}
+
 /// What was agreed when the charge was made. Never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeTerms {
@@ -134,8 +172,14 @@ pub struct ChargeTerms {
     pub treasury: Address,
     /// The product's price.
     pub price: Amount,
-    /// The amount asked: the price and the few base units that make it unique.
+    /// What was set off against it.
+    pub quote: Quote,
+    /// The amount to pay: what is asked, and the few base units that make it unique.
     pub due: Amount,
+    /// The tenant's choice where it had a subscription elsewhere.
+    pub when_active: Option<WhenActive>,
+    /// The subscription, by its provider's id, whose end a queued period waits for.
+    pub queued_behind: Option<String>,
     /// When it was made.
     pub created_at: Millis,
     /// Until when it should be paid.
@@ -185,8 +229,12 @@ pub struct Charge {
     pub totals: Totals,
     /// When its tenant cancelled it.
     pub cancelled_at: Option<Millis>,
-    /// The time of the block that completed it, while it is paid.
+    /// The time of the block that completed it; kept while it is reversed.
     pub paid_at: Option<Millis>,
+    /// When we saw that it was reversed, while it is.
+    pub reversed_at: Option<Millis>,
+    /// The end of its grace, once its chain is settled past it and it is not paid: what reached it is its tenant's.
+    pub closed_at: Option<Millis>,
     /// The nonce (EIP-3009) that names it in an authorization: the newest one, which no payment has used.
     pub reference: B256,
     /// Counts its changes; orders its events.

@@ -5,6 +5,7 @@
 mod amount;
 mod block;
 mod charge;
+mod credit;
 mod finality;
 mod gate;
 mod ids;
@@ -12,12 +13,14 @@ mod payment;
 mod plan;
 mod product;
 mod review;
+mod role;
 mod source;
 mod transfer;
 
 pub use amount::{Amount, AmountError};
 pub use block::{BlockRef, Header, Heights, Level, LogEntry, ProvenBlock, Tag};
-pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Reference, Totals};
+pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Reference, Totals, WhenActive};
+pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
@@ -30,7 +33,8 @@ pub use payment::{
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
-pub use source::{Access, Entitlement, Provider, Source, SourceState};
+pub use role::Role;
+pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
 pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, TokenDomain, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.

@@ -82,6 +82,10 @@ pub struct Source {
     pub period_end: Option<Millis>,
     /// When it will end by the payer's wish.
     pub scheduled_end: Option<Millis>,
+    /// Until when it gives access, where that is not the period's end: the grace of a payment that was reversed.
+    pub access_until: Option<Millis>,
+    /// When its provider ended it.
+    pub ended_at: Option<Millis>,
     /// When its trial ends.
     pub trial_end: Option<Millis>,
     /// Since when a renewal has been unpaid.
@@ -114,6 +118,15 @@ impl Access {
             Self::Full => "full",
         }
     }
+}
+
+/// A change that a tenant wishes for the end of what it has paid on-chain. A later payment for a plan overrules it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanChange {
+    /// What it wants next; none to end.
+    pub next: Option<(PlanId, Interval)>,
+    /// When it said so.
+    pub at: Millis,
 }
 
 /// What a tenant has now: the fold of its sources.

@@ -64,6 +64,8 @@ pub struct Token {
     pub address: Address,
     /// What people call it.
     pub symbol: String,
+    /// What one is worth, such as `USD`: tokens of one unit share prices and credit.
+    pub unit: String,
     /// Base units are 10^-decimals. Pinned in the configuration, and compared with the contract at start.
     pub decimals: u8,
     /// Payments below this are not payments.

@@ -153,33 +153,50 @@ impl Egress {
     ) -> Result<EgressResponse, EgressError> {
         let url = self.policy.admit(url)?;
         let request = self.client.post(url).headers(header_map(headers)?).body(body);
-        tokio::time::timeout(timeout, self.exchange(request))
+        self.exchange(request, timeout).await
+    }
+
+    /// Gets once; otherwise as [`Egress::post`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<EgressResponse, EgressError> {
+        let request = self.client.get(self.policy.admit(url)?);
+        self.exchange(request, timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<EgressResponse, EgressError> {
+        tokio::time::timeout(timeout, read(request, self.policy.max_response_bytes))
             .await
             .unwrap_or(Err(EgressError::Timeout))
     }
+}
 
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<EgressResponse, EgressError> {
-        let mut response = request.send().await.map_err(|error| classify(&error))?;
-        let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers());
-        let mut body = Vec::new();
-        let mut truncated = false;
-        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
-            let room = self.policy.max_response_bytes - body.len();
-            if chunk.len() > room {
-                body.extend_from_slice(chunk.get(..room).unwrap_or_default());
-                truncated = true;
-                break;
-            }
-            body.extend_from_slice(&chunk);
+async fn read(request: reqwest::RequestBuilder, max_bytes: usize) -> Result<EgressResponse, EgressError> {
+    let mut response = request.send().await.map_err(|error| classify(&error))?;
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
+    let mut body = Vec::new();
+    let mut truncated = false;
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        let room = max_bytes - body.len();
+        if chunk.len() > room {
+            body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            truncated = true;
+            break;
         }
-        Ok(EgressResponse {
-            status,
-            retry_after,
-            body,
-            truncated,
-        })
+        body.extend_from_slice(&chunk);
     }
+    Ok(EgressResponse {
+        status,
+        retry_after,
+        body,
+        truncated,
+    })
 }
 
 impl Policy {

@@ -12,8 +12,8 @@ use super::{EngineError, parse_own, random_id, references, settle};
 use crate::billing::Catalogue;
 use crate::config;
 use crate::domain::{
-    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
-    Token, Totals, UserId,
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, Quote,
+    TenantId, Token, Totals, UserId,
 };
 use crate::ledger::{self, SuffixPool};
 use crate::store;
@@ -205,7 +205,15 @@ impl CreateCharge {
             token: token.address,
             treasury,
             price,
+            quote: Quote {
+                unit: token.unit.clone(),
+                decimals: token.decimals,
+                asked: price,
+                ..Quote::default()
+            },
             due: price,
+            when_active: None,
+            queued_behind: None,
             created_at: work.now,
             expires_at,
             grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
@@ -219,6 +227,8 @@ impl CreateCharge {
             totals: Totals::default(),
             cancelled_at: None,
             paid_at: None,
+            reversed_at: None,
+            closed_at: None,
             reference,
             sequence: 1,
         };
@@ -254,7 +264,7 @@ async fn lease_amount(
     let row = store::chain_row(work.tx.conn(), terms.chain).await?;
     // Money for the charge that has an amount now may stand in blocks that are not read yet.
     let seen = (work.now, row.map_or(0, |row| row.heights.absent_ms));
-    let taken = store::pool_usage(work.tx.conn(), place, terms.price, seen).await?;
+    let taken = store::pool_usage(work.tx.conn(), place, terms.quote.asked, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
     if taken.saturating_mul(10) >= pool.count.saturating_mul(9) {
@@ -272,7 +282,8 @@ async fn lease_amount(
         getrandom::fill(&mut bytes).map_err(|_| EngineError::NoRandomness)?;
         let suffix = 1 + u64::from_be_bytes(bytes) % pool.count;
         terms.due = terms
-            .price
+            .quote
+            .asked
             .saturating_add(Amount::from(suffix.saturating_mul(pool.step)));
         if work.tx.lease_amount(terms, times, seen).await? {
             return Ok(());

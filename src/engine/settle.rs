@@ -70,7 +70,7 @@ pub(super) async fn settle_charges(
         let tolerance = tolerance.unwrap_or_default();
         let standing = ledger::standing(&before, (&payments, &meant), tolerance, clock);
         let after = apply(&before, standing);
-        if after.paid_at != before.paid_at {
+        if changes_account(&before, &after) {
             tenants.insert(before.terms.tenant.clone());
         }
         if after.sequence != before.sequence {
@@ -109,6 +109,21 @@ async fn load(
     Ok(with_payments.collect())
 }
 
+/// Whether its tenant's periods or credit may follow.
+fn changes_account(before: &Charge, after: &Charge) -> bool {
+    let holds_nothing = after.totals.confirmed.is_zero() && after.terms.quote.credit.is_zero();
+    let of = |charge: &Charge| {
+        let closed_at = charge.closed_at.filter(|_| !holds_nothing);
+        (
+            charge.paid_at,
+            charge.reversed_at,
+            closed_at,
+            charge.totals.confirmed,
+        )
+    };
+    of(before) != of(after)
+}
+
 /// The charge with its new standing; its sequence grows only if anything changed.
 fn apply(before: &Charge, standing: Standing) -> Charge {
     let Standing {
@@ -116,12 +131,16 @@ fn apply(before: &Charge, standing: Standing) -> Charge {
         flags,
         totals,
         paid_at,
+        reversed_at,
+        closed_at,
     } = standing;
     let mut after = Charge {
         state,
         flags,
         totals,
         paid_at,
+        reversed_at,
+        closed_at,
         ..before.clone()
     };
     if after != *before {

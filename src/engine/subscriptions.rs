@@ -10,7 +10,7 @@ use super::answers::{Change, TenantAnswer};
 use super::view::{EntitlementView, SourceView};
 use super::work::{Command, Origin, Work};
 use crate::billing::{self, Paid};
-use crate::domain::{Entitlement, PlanId, Product, Provider, Source, SourceState, TenantId};
+use crate::domain::{ChargeState, Entitlement, PlanId, Product, Provider, Source, SourceState, TenantId};
 use crate::store;
 
 /// Tenants that are folded again in one transaction.
@@ -24,7 +24,10 @@ fn crypto_ref(tenant: &TenantId, plan: &PlanId) -> String {
 /// Folds the crypto sources of a tenant from its paid charges, and then what it has.
 pub(super) async fn refold_crypto(work: &mut Work<'_>, tenant: &TenantId) -> Result<(), EngineError> {
     let mut paid: BTreeMap<PlanId, Vec<Paid>> = BTreeMap::new();
-    for charge in store::paid_charges(work.tx.conn(), tenant).await? {
+    for charge in store::account_charges(work.tx.conn(), tenant).await? {
+        if charge.state != ChargeState::Paid {
+            continue;
+        }
         let Product::Plan { plan, interval } = charge.terms.product;
         if let Some(at) = charge.paid_at {
             paid.entry(plan).or_default().push(Paid { at, interval });
@@ -66,6 +69,8 @@ fn crypto_source(work: &Work<'_>, tenant: &TenantId, plan: &PlanId, payments: &[
         period_start: period.map(|period| period.start),
         period_end: period.map(|period| period.end),
         scheduled_end: None,
+        access_until: None,
+        ended_at: None,
         trial_end: None,
         first_unpaid_at: None,
         version: 0,
@@ -124,7 +129,10 @@ pub(super) async fn refold(work: &mut Work<'_>, tenant: &TenantId) -> Result<(),
     };
     let before = stored.as_ref().map(|(before, _)| before);
     if before != Some(&after) || !same_sources {
-        work.tx.put_entitlement(tenant, &after, sequence).await?;
+        let refold_at = after.valid_until;
+        work.tx
+            .put_entitlement(tenant, &after, refold_at, sequence)
+            .await?;
     }
     if before != Some(&after) {
         let subject = format!("tenant:{tenant}");

@@ -3,7 +3,8 @@
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
 use crate::domain::{
-    Amount, Charge, ChargeFlag, ChargeState, Flags, Level, Millis, Payment, PaymentFlag, PaymentState, Totals,
+    Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentFlag,
+    PaymentState, Totals,
 };
 
 /// The two clocks that a deadline needs.
@@ -24,8 +25,12 @@ pub struct Standing {
     pub flags: Flags,
     /// The money that reached it.
     pub totals: Totals,
-    /// The time of the block that completed it, while it is paid.
+    /// The time of the block that completed it; kept while it is reversed.
     pub paid_at: Option<Millis>,
+    /// When we saw that it was reversed, while it is.
+    pub reversed_at: Option<Millis>,
+    /// The end of its grace, once its chain is settled past it and it is not paid.
+    pub closed_at: Option<Millis>,
 }
 
 /// The additions that make amounts unique.
@@ -57,7 +62,8 @@ pub fn suffix_pool(decimals: u8) -> SuffixPool {
 /// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain; those of nobody that may
 /// be `meant` for it are only told of.
 ///
-/// A charge that was paid and no longer is, is reversed, whatever the time. `tolerance` is the accepted underpayment.
+/// A charge that asks for nothing was paid by credit when it was made. One that was paid and no longer is, is reversed,
+/// whatever the time. `tolerance` is the accepted underpayment.
 #[must_use]
 pub fn standing(
     charge: &Charge,
@@ -75,7 +81,7 @@ pub fn standing(
     let enough = terms.due.saturating_sub(tolerance).max(Amount::from(1));
     let seen = in_force().fold(Amount::ZERO, |sum, payment| sum.saturating_add(payment.amount));
     let (mut confirmed, mut finalized) = (Amount::ZERO, Amount::ZERO);
-    let mut paid_at = None;
+    let mut paid_at = terms.due.is_zero().then_some(terms.created_at);
     for payment in in_force().filter(|payment| payment.state.counts()) {
         confirmed = confirmed.saturating_add(payment.amount);
         if payment.state == PaymentState::Final {
@@ -98,7 +104,10 @@ pub fn standing(
     };
 
     let mut flags = Flags::default();
-    flags.set(ChargeFlag::Underpaid, !seen.is_zero() && seen < enough);
+    flags.set(
+        ChargeFlag::Underpaid,
+        !seen.is_zero() && seen < enough && !terms.due.is_zero(),
+    );
     flags.set(ChargeFlag::Overpaid, seen > terms.due);
     flags.set(
         ChargeFlag::Duplicate,
@@ -115,17 +124,7 @@ pub fn standing(
             .any(|payment| payment.state == PaymentState::Orphaned),
     );
     flags.set(ChargeFlag::ChainBlind, blind && paid_at.is_none());
-    let of_nobody = meant
-        .iter()
-        .filter(|payment| payment.state != PaymentState::Orphaned);
-    for payment in of_nobody {
-        let is_named = payment.concerns().len() == 1;
-        let has = |flag| payment.flags.has(flag);
-        flags.set(ChargeFlag::WrongToken, is_named && has(PaymentFlag::WrongToken));
-        flags.set(ChargeFlag::WrongChain, is_named && has(PaymentFlag::WrongChain));
-        flags.set(ChargeFlag::Ambiguous, has(PaymentFlag::Ambiguous));
-        flags.set(ChargeFlag::Held, has(PaymentFlag::Held));
-    }
+    flag_meant(&mut flags, meant);
     Standing {
         state,
         flags,
@@ -134,7 +133,32 @@ pub fn standing(
             confirmed,
             finalized,
         },
-        paid_at,
+        paid_at: match state {
+            ChargeState::Reversed => charge.paid_at,
+            _ => paid_at,
+        },
+        reversed_at: (state == ChargeState::Reversed).then(|| charge.reversed_at.unwrap_or(clock.now)),
+        closed_at: (paid_at.is_none() && !waiting && is_over(terms, clock)).then_some(terms.grace_until),
+    }
+}
+
+/// Whether nothing more can come for it in time: its grace has ended, and its chain is settled past that.
+fn is_over(terms: &ChargeTerms, clock: ChargeClock) -> bool {
+    clock.now >= terms.grace_until && clock.absent_ms >= terms.grace_until
+}
+
+/// What is told of payments that are given to nobody and may be meant for the charge.
+fn flag_meant(flags: &mut Flags, meant: &[Payment]) {
+    let in_force = meant
+        .iter()
+        .filter(|payment| payment.state != PaymentState::Orphaned);
+    for payment in in_force {
+        let is_named = payment.concerns().len() == 1;
+        let has = |flag| payment.flags.has(flag);
+        flags.set(ChargeFlag::WrongToken, is_named && has(PaymentFlag::WrongToken));
+        flags.set(ChargeFlag::WrongChain, is_named && has(PaymentFlag::WrongChain));
+        flags.set(ChargeFlag::Ambiguous, has(PaymentFlag::Ambiguous));
+        flags.set(ChargeFlag::Held, has(PaymentFlag::Held));
     }
 }
 
@@ -143,7 +167,7 @@ fn unpaid(charge: &Charge, clock: ChargeClock) -> (ChargeState, bool) {
     let terms = &charge.terms;
     let passed = |deadline: Millis| clock.now >= deadline;
     let settled_past = |deadline: Millis| clock.absent_ms >= deadline;
-    if passed(terms.grace_until) && settled_past(terms.grace_until) {
+    if is_over(terms, clock) {
         return (ChargeState::Closed, false);
     }
     if charge.cancelled_at.is_some() {
@@ -164,9 +188,7 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::domain::{
-        BlockRef, ChainId, ChargeTerms, Grounds, Interval, Level, PaymentKey, PlanId, Product,
-    };
+    use crate::domain::{BlockRef, ChainId, Grounds, Interval, Level, PaymentKey, PlanId, Product, Quote};
 
     const DUE: u64 = 15_001_234;
     const EXPIRES: Millis = 1_000_000;
@@ -186,7 +208,10 @@ mod tests {
                 token: Address::ZERO,
                 treasury: Address::ZERO,
                 price: Amount::from(15_000_000),
+                quote: Quote::default(),
                 due: Amount::from(DUE),
+                when_active: None,
+                queued_behind: None,
                 created_at: 0,
                 expires_at: EXPIRES,
                 grace_until: GRACE,
@@ -196,6 +221,8 @@ mod tests {
             totals: Totals::default(),
             cancelled_at: None,
             paid_at: None,
+            reversed_at: None,
+            closed_at: None,
             reference: B256::ZERO,
             sequence: 0,
         }

@@ -121,6 +121,7 @@ mod tests {
             chain: ChainId(1),
             address: USDC,
             symbol: "USDC".to_owned(),
+            unit: "USD".to_owned(),
             decimals: 6,
             dust: Amount::from(1_000),
         };

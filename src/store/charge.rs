@@ -7,8 +7,8 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list};
 use super::{StoreError, WriteTx};
 use crate::domain::{
-    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Millis, Product, TenantId, Totals, UserId,
-    WalletOwner,
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Millis, Product, Quote, TenantId, Totals,
+    UserId, WalletOwner, WhenActive,
 };
 
 fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
@@ -22,7 +22,10 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
             token: row.address("token")?,
             treasury: row.address("treasury")?,
             price: row.amount("price")?,
+            quote: quote_from(row)?,
             due: row.amount("due")?,
+            when_active: row.opt_word("when_active")?,
+            queued_behind: row.opt_text("queued_behind")?,
             created_at: row.int("created_at")?,
             expires_at: row.int("expires_at")?,
             grace_until: row.int("grace_until")?,
@@ -36,8 +39,21 @@ fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
         },
         cancelled_at: row.opt_int("cancelled_at")?,
         paid_at: row.opt_int("paid_at")?,
+        reversed_at: row.opt_int("reversed_at")?,
+        closed_at: row.opt_int("closed_at")?,
         reference: row.hash("reference")?,
         sequence: row.int("sequence")?,
+    })
+}
+
+fn quote_from(row: &AnyRow) -> Result<Quote, StoreError> {
+    Ok(Quote {
+        unit: row.text("unit")?,
+        decimals: u8::try_from(row.small("decimals")?).unwrap_or(u8::MAX),
+        credit: row.parsed("credit", "a signed amount")?,
+        unused: row.parsed("unused", "a signed amount")?,
+        asked: row.amount("asked")?,
+        rank: row.small("rank")?,
     })
 }
 
@@ -218,24 +234,24 @@ pub async fn leased_charges(
     Ok(leased)
 }
 
-/// How many amounts of one price are taken: [`WriteTx::lease_amount`] would not give them.
+/// How many amounts are taken that were made from one that is asked: [`WriteTx::lease_amount`] would not give them.
 ///
 /// # Errors
 /// The database fails.
 pub async fn pool_usage(
     conn: &mut AnyConnection,
     (chain, token, treasury): (ChainId, Address, Address),
-    price: Amount,
+    asked: Amount,
     (now, settled_time): (Millis, Millis),
 ) -> Result<i64, StoreError> {
     let row = sqlx::query(
         "select count(*) as taken from amount_lease l join charge c on c.id = l.charge where l.chain = $1 \
-         and l.token = $2 and l.treasury = $3 and c.price = $4 and (l.free_at > $5 or l.valid_until >= $6)",
+         and l.token = $2 and l.treasury = $3 and c.asked = $4 and (l.free_at > $5 or l.valid_until >= $6)",
     )
     .bind(int(chain.0))
     .bind(token.to_vec())
     .bind(treasury.to_vec())
-    .bind(price.to_string())
+    .bind(asked.to_string())
     .bind(now)
     .bind(settled_time)
     .fetch_one(conn)
@@ -243,15 +259,19 @@ pub async fn pool_usage(
     row.int("taken")
 }
 
-/// The charges of a tenant that are paid, with any product.
+/// The charges of a tenant that bought something, hold money or hold credit: what its periods and its credit are folded
+/// from.
 ///
 /// # Errors
 /// The database fails.
-pub async fn paid_charges(conn: &mut AnyConnection, tenant: &TenantId) -> Result<Vec<Charge>, StoreError> {
-    let rows = sqlx::query("select * from charge where tenant = $1 and state = 'paid' order by paid_at, id")
-        .bind(tenant.as_str())
-        .fetch_all(conn)
-        .await?;
+pub async fn account_charges(conn: &mut AnyConnection, tenant: &TenantId) -> Result<Vec<Charge>, StoreError> {
+    let rows = sqlx::query(
+        "select * from charge where tenant = $1 and (state in ('paid', 'reversed') or confirmed <> '0' \
+         or credit <> '0') order by created_at, id",
+    )
+    .bind(tenant.as_str())
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(charge_from).collect()
 }
 
@@ -285,7 +305,8 @@ pub async fn charge_ids_due(
     let rows = sqlx::query(
         "select c.id from charge c join chain h on h.chain = c.chain where (c.state = 'open' and c.expires_at <= $1 \
          and (h.absent_time >= c.expires_at or c.flags not like '%chain_blind%')) \
-         or (c.state in ('expired', 'cancelled') and c.grace_until <= $1 and h.absent_time >= c.grace_until) \
+         or (c.closed_at is null and c.state in ('expired', 'cancelled', 'reversed') and c.grace_until <= $1 \
+         and h.absent_time >= c.grace_until) \
          order by c.expires_at limit $2",
     )
     .bind(now)
@@ -305,8 +326,10 @@ impl WriteTx {
         sqlx::query(
             "insert into charge (id, tenant, user_id, product, chain, token, treasury, price, due, created_at, \
              expires_at, grace_until, state, flags, seen, confirmed, finalized, cancelled_at, paid_at, \
-             reference, sequence) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-             $18, $19, $20, $21)",
+             reference, sequence, unit, decimals, credit, unused, asked, rank, when_active, queued_behind, \
+             reversed_at, closed_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+             $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
         )
         .bind(terms.id.as_str())
         .bind(terms.tenant.as_str())
@@ -329,6 +352,16 @@ impl WriteTx {
         .bind(charge.paid_at)
         .bind(charge.reference.to_vec())
         .bind(charge.sequence)
+        .bind(terms.quote.unit.as_str())
+        .bind(i64::from(terms.quote.decimals))
+        .bind(terms.quote.credit.to_string())
+        .bind(terms.quote.unused.to_string())
+        .bind(terms.quote.asked.to_string())
+        .bind(i64::from(terms.quote.rank))
+        .bind(terms.when_active.map(WhenActive::as_str))
+        .bind(terms.queued_behind.as_deref())
+        .bind(charge.reversed_at)
+        .bind(charge.closed_at)
         .execute(self.conn())
         .await?;
         Ok(())
@@ -341,7 +374,7 @@ impl WriteTx {
     pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
         sqlx::query(
             "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, finalized = $5, cancelled_at = $6, \
-             paid_at = $7, reference = $8, sequence = $9 where id = $10",
+             paid_at = $7, reference = $8, sequence = $9, reversed_at = $10, closed_at = $11 where id = $12",
         )
         .bind(charge.state.as_str())
         .bind(json_text(&charge.flags))
@@ -352,6 +385,8 @@ impl WriteTx {
         .bind(charge.paid_at)
         .bind(charge.reference.to_vec())
         .bind(charge.sequence)
+        .bind(charge.reversed_at)
+        .bind(charge.closed_at)
         .bind(charge.terms.id.as_str())
         .execute(self.conn())
         .await?;

@@ -10,6 +10,7 @@ mod access;
 mod caller;
 mod chain;
 mod charge;
+mod credit;
 mod faults;
 mod holding;
 mod inbox;
@@ -18,6 +19,7 @@ mod lock;
 mod outbox;
 mod payment;
 mod reference;
+mod renewal;
 mod review;
 mod source;
 mod value;
@@ -38,9 +40,10 @@ pub use chain::{
     lowest_header,
 };
 pub use charge::{
-    ChargeFilter, OpenCharge, charge, charge_ids_due, charges, charges_of_tenant, leased_charges,
-    open_charge_for, open_charges_of, paid_charges, pool_usage, tenants_charged_on,
+    ChargeFilter, OpenCharge, account_charges, charge, charge_ids_due, charges, charges_of_tenant,
+    leased_charges, open_charge_for, open_charges_of, pool_usage, tenants_charged_on,
 };
+pub use credit::{credit_balances, credit_entries};
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
@@ -54,6 +57,7 @@ pub use payment::{
     payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
 pub use reference::{references, token_domains};
+pub use renewal::{plan_change, sources_to_remind};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 

@@ -18,6 +18,8 @@ fn source_from(row: &AnyRow) -> Result<Source, StoreError> {
         period_start: row.opt_int("period_start")?,
         period_end: row.opt_int("period_end")?,
         scheduled_end: row.opt_int("scheduled_end")?,
+        access_until: row.opt_int("access_until")?,
+        ended_at: row.opt_int("ended_at")?,
         trial_end: row.opt_int("trial_end")?,
         first_unpaid_at: row.opt_int("first_unpaid_at")?,
         version: row.int("version")?,
@@ -108,7 +110,7 @@ pub async fn entitlements(conn: &mut AnyConnection) -> Result<Vec<(TenantId, Ent
     rows.iter().map(entitlement_from).collect()
 }
 
-/// The tenants whose entitlement may have changed by time alone.
+/// The tenants whose sources or entitlement may have changed by time alone.
 ///
 /// # Errors
 /// The database fails.
@@ -118,7 +120,7 @@ pub async fn tenants_due(
     limit: i64,
 ) -> Result<Vec<TenantId>, StoreError> {
     let rows =
-        sqlx::query("select tenant from entitlement where valid_until <= $1 order by valid_until limit $2")
+        sqlx::query("select tenant from entitlement where refold_at <= $1 order by refold_at limit $2")
             .bind(now)
             .bind(limit)
             .fetch_all(conn)
@@ -153,13 +155,14 @@ impl WriteTx {
     pub async fn put_source(&mut self, source: &Source) -> Result<(), StoreError> {
         sqlx::query(
             "insert into source (provider, provider_ref, tenant, plan, billing_interval, state, period_start, \
-             period_end, scheduled_end, trial_end, first_unpaid_at, version, attention) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             period_end, scheduled_end, trial_end, first_unpaid_at, version, attention, access_until, ended_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              on conflict (provider, provider_ref) do update set tenant = excluded.tenant, plan = excluded.plan, \
              billing_interval = excluded.billing_interval, state = excluded.state, \
              period_start = excluded.period_start, period_end = excluded.period_end, \
              scheduled_end = excluded.scheduled_end, trial_end = excluded.trial_end, \
-             first_unpaid_at = excluded.first_unpaid_at, version = excluded.version, attention = excluded.attention",
+             first_unpaid_at = excluded.first_unpaid_at, version = excluded.version, \
+             attention = excluded.attention, access_until = excluded.access_until, ended_at = excluded.ended_at",
         )
         .bind(source.provider.as_str())
         .bind(source.provider_ref.as_str())
@@ -174,12 +177,14 @@ impl WriteTx {
         .bind(source.first_unpaid_at)
         .bind(source.version)
         .bind(source.attention.as_deref())
+        .bind(source.access_until)
+        .bind(source.ended_at)
         .execute(self.conn())
         .await?;
         Ok(())
     }
 
-    /// Stores what a tenant has now.
+    /// Stores what a tenant has now, and when it is to be folded again.
     ///
     /// # Errors
     /// The database fails.
@@ -187,13 +192,14 @@ impl WriteTx {
         &mut self,
         tenant: &TenantId,
         entitlement: &Entitlement,
+        refold_at: Option<Millis>,
         sequence: i64,
     ) -> Result<(), StoreError> {
         let decided_by = entitlement.decided_by.as_ref();
         sqlx::query(
-            "insert into entitlement (tenant, plan, access, valid_until, decided_by_provider, decided_by_ref, sequence) \
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict (tenant) do update set plan = excluded.plan, \
-             access = excluded.access, valid_until = excluded.valid_until, \
+            "insert into entitlement (tenant, plan, access, valid_until, decided_by_provider, decided_by_ref, sequence, \
+             refold_at) values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (tenant) do update set plan = excluded.plan, \
+             access = excluded.access, valid_until = excluded.valid_until, refold_at = excluded.refold_at, \
              decided_by_provider = excluded.decided_by_provider, decided_by_ref = excluded.decided_by_ref, \
              sequence = excluded.sequence",
         )
@@ -204,6 +210,7 @@ impl WriteTx {
         .bind(decided_by.map(|(provider, _)| provider.as_str()))
         .bind(decided_by.map(|(_, reference)| reference.as_str()))
         .bind(sequence)
+        .bind(refold_at)
         .execute(self.conn())
         .await?;
         Ok(())

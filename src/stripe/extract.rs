@@ -29,6 +29,8 @@ pub struct SubscriptionSnapshot {
     pub scheduled_end: Option<Millis>,
     /// When its trial ends or ended.
     pub trial_end: Option<Millis>,
+    /// When it ended, where it has.
+    pub ended_at: Option<Millis>,
     /// Whose it is, where its metadata says so.
     pub subject: Option<Subject>,
 }
@@ -198,6 +200,7 @@ pub(super) fn read_subscription(node: &Node<'_>) -> Result<SubscriptionSnapshot,
         period,
         scheduled_end,
         trial_end: optional(node, "trial_end", Node::seconds)?,
+        ended_at: optional(node, "ended_at", Node::seconds)?,
         subject: read_subject(node)?,
         items,
     })

@@ -110,6 +110,7 @@ fn every_shape_since_2020_gives_the_same_subscription() {
         period: Some(PERIOD),
         scheduled_end: None,
         trial_end: None,
+        ended_at: None,
         subject: Some(Subject {
             kind: SubjectKind::Tenant,
             id: tenant(),

@@ -235,19 +235,26 @@ impl Council {
                 words.push(format!("{operator} does not answer"));
             }
         }
-        let is_held = self
-            .members
-            .values()
-            .filter(|member| member.contradicts.is_none() && member.silent < SILENT_AFTER)
-            .count()
-            < self.agree;
-        if is_held {
+        if !self.are_enough() {
             words.push(format!(
                 "fewer than {} operators agree, so nothing new counts",
                 self.agree
             ));
         }
         (!words.is_empty()).then(|| words.join("; "))
+    }
+
+    /// Whether enough operators answer, and none has another block: that the others are silent holds nothing.
+    pub(super) fn is_content(&self) -> bool {
+        self.are_enough() && self.members.values().all(|member| member.contradicts.is_none())
+    }
+
+    fn are_enough(&self) -> bool {
+        let answering = self
+            .members
+            .values()
+            .filter(|member| member.contradicts.is_none() && member.silent < SILENT_AFTER);
+        answering.count() >= self.agree
     }
 }
 

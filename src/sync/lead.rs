@@ -1,7 +1,7 @@
 //! Who reads a chain, where several instances share one database: one leads, the others follow it and take its place.
 //!
 //! A follower asks no endpoint; memory is brought up to the leader's blocks by the engine. Its readiness is that of the
-//! blocks which the leader reads. A halt ends an instance's turn: another, whose configuration may be better, gets one.
+//! blocks which the leader reads, and of what holds them. A halt ends an instance's turn: another, whose configuration may be better, gets one.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::task::{ChainTask, Halt, SyncError};
 use crate::chain::Network;
 use crate::config;
+use crate::domain::Held;
 use crate::engine::{Candidate, Engine, EngineError, LOOK_EVERY, Turn};
-use crate::health::{ChainHealth, Health};
+use crate::health::{ChainHealth, Concern, Health};
 use crate::metrics;
 use crate::store::{Instance, Role};
 
@@ -126,8 +127,25 @@ impl Place {
             ..ChainHealth::default()
         };
         self.health.set_chain(chain, health);
+        self.health.set_concerns(chain, self.held());
         self.health.set_endpoints(chain, Vec::new());
         Ok(())
+    }
+
+    /// What keeps the leader's blocks from counting, as it stored it.
+    fn held(&self) -> Vec<Concern> {
+        let known = self.engine.chain(self.settings.id).unwrap_or_default();
+        let concern = |check, held: Option<Held>| {
+            let detail = held?.reason;
+            Some(Concern {
+                check,
+                detail,
+                is_note: false,
+            })
+        };
+        let quarantined = concern("chain_quarantined", known.quarantined);
+        let stalled = concern("chain_finality_stalled", known.stalled);
+        quarantined.into_iter().chain(stalled).collect()
     }
 
     fn note_deposed(&self) {

@@ -24,8 +24,8 @@ pub(super) struct Heard {
     pub(super) safe: Option<TagHeard>,
     pub(super) finalized: Option<TagHeard>,
     pub(super) opinions: Vec<Opinion>,
-    /// The operators' heads.
-    pub(super) heads: Vec<Header>,
+    /// The operators' heads, each with the endpoint that told of it.
+    pub(super) heads: Vec<(Arc<str>, Header)>,
 }
 
 /// Who listens for one chain.
@@ -94,7 +94,7 @@ impl Lookout {
     }
 
     /// Each operator's head, and its block at the height of our tip where its head is above.
-    async fn operators(&self) -> (Vec<Opinion>, Vec<Header>) {
+    async fn operators(&self) -> (Vec<Opinion>, Vec<(Arc<str>, Header)>) {
         if self.settings.agree < 2 {
             return (Vec::new(), Vec::new());
         }
@@ -109,8 +109,8 @@ impl Lookout {
             _ => Vec::new(),
         };
         let opinions = heads.iter().map(|said| opinion(said, &at_tip)).collect();
-        let heads = heads.into_iter().filter_map(|said| said.header.ok()).collect();
-        (opinions, heads)
+        let told = |said: Said| Some((said.endpoint, said.header.ok()?));
+        (opinions, heads.into_iter().filter_map(told).collect())
     }
 }
 

@@ -293,6 +293,9 @@ impl ChainTask {
         if self.window.contains(head.block) {
             return self.hear_vouch(&head.endpoint, head.block).await;
         }
+        if self.is_outvoted(&head.endpoint) {
+            return Ok(());
+        }
         let header = match head.header {
             Some(header) => header,
             None => self.reader.header_by_hash(head.block.hash).await?,

@@ -35,9 +35,9 @@ impl ChainTask {
             self.tags.finalized.hear(&self.window, finalized);
         }
         let mut outcome = Ok(());
-        for head in &heard.heads {
+        for (endpoint, head) in &heard.heads {
             let lags = self.window.contains(head.block());
-            if !lags {
+            if !lags && !self.is_outvoted(endpoint) {
                 self.saw(head);
                 outcome = outcome.and(self.follow_head(head).await);
             }
@@ -66,6 +66,12 @@ impl ChainTask {
         };
         self.hear_operators(&[opinion]);
         self.settle().await
+    }
+
+    /// Whether what an endpoint said last contradicts what enough operators say. Its head is then none of this chain's.
+    pub(super) fn is_outvoted(&self, endpoint: &str) -> bool {
+        let outvoted = self.council.outvoted(&self.window);
+        outvoted.iter().any(|(known, _)| **known == *endpoint)
     }
 
     fn hear_operators(&mut self, opinions: &[Opinion]) {
@@ -121,11 +127,11 @@ impl ChainTask {
             .map(|reason| concern("chain_finality_stalled", reason))
             .into_iter()
             .collect();
-        concerns.extend(
-            self.council
-                .discord()
-                .map(|words| concern("chain_agreement", words)),
-        );
+        concerns.extend(self.council.discord().map(|detail| Concern {
+            check: "chain_agreement",
+            detail,
+            is_note: self.council.is_content(),
+        }));
         if !self.council.is_asked() {
             concerns.push(Concern {
                 check: "chain_agreement",
@@ -135,15 +141,7 @@ impl ChainTask {
             });
         }
         self.health.set_concerns(self.settings.id, concerns);
-        let highest = self.settings.finality.tiers().len().saturating_sub(1);
-        let lag_ms = self.heights.settled_at(highest).map(|settled| {
-            let now = self.engine.clock().now_ms();
-            u64::try_from(now.saturating_sub(settled.time_ms)).unwrap_or_default()
-        });
-        self.show(
-            metrics::CHAIN_FINALITY_LAG_SECONDS,
-            lag_ms.map(|lag_ms| lag_ms / 1000),
-        );
+        self.health.set_endpoints(self.settings.id, self.reader.status());
         self.show(
             metrics::CHAIN_FINALIZED,
             self.heights.finalized.map(|block| block.number),
@@ -151,7 +149,6 @@ impl ChainTask {
         if let crate::domain::Agreement::UpTo(agreed) = self.council.agreement(&self.window) {
             self.show(metrics::CHAIN_AGREED, Some(agreed.number));
         }
-        self.show(metrics::CHAIN_QUARANTINED, Some(0));
     }
 
     /// Whether enough operators have this block at its height, where more than one is asked.
@@ -193,7 +190,6 @@ impl ChainTask {
             is_note: false,
         };
         self.health.set_concerns(self.settings.id, vec![concern]);
-        self.show(metrics::CHAIN_QUARANTINED, Some(1));
         self.report(Some("quarantined"));
         Ok(())
     }

@@ -57,6 +57,20 @@ fn hundreds_of_seeds_come_right() {
     assert_all_right(&seeds);
 }
 
+/// Of three operators one forges for ever, and its endpoint is asked first: the tags that it named were waited for, and the
+/// past of watched contracts was asked of it again and again.
+/// In the other one its branch is far higher than the chain: its head was taken for the chain's.
+#[test]
+fn an_endpoint_that_is_outvoted_holds_nothing_up() {
+    assert_all_right(&[151, 866]);
+}
+
+/// A forged branch named tags out of all reach, from which the chain's own were said to have gone back.
+#[test]
+fn a_tag_of_a_forged_branch_is_no_height_to_go_back_from() {
+    assert_all_right(&[168, 228]);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 44, 170, 226] {

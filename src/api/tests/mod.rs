@@ -1,6 +1,7 @@
 //! The API over an engine on a database of its own, asked as a caller would ask.
 
 mod asking;
+mod browser;
 mod charges;
 mod checks;
 mod documents;
@@ -9,6 +10,7 @@ mod health;
 mod wallets;
 mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bloom, Bytes, address};
@@ -28,6 +30,7 @@ use crate::domain::{
 };
 use crate::engine::{ActivateWatches, Advance, CreateKey, Engine, OpenChain, Scope, Settings};
 use crate::health::{ChainHealth, EndpointStatus, Health};
+use crate::jwt::Verifier;
 use crate::store::Store;
 
 /// 2025-10-09T08:53:20Z.
@@ -114,6 +117,7 @@ fn anvil() -> config::Chain {
         chain: ANVIL,
         address: USDC,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(10_000),
     };
@@ -144,6 +148,7 @@ fn config(folder: &std::path::Path) -> Config {
             max_body_bytes: 64 * 1024,
             request_timeout: Duration::from_secs(10),
             requests_per_second: 10_000,
+            allowed_origins: vec!["https://chat.example.org".to_owned()],
         },
         store: config::StoreSettings {
             url: format!("sqlite://{}/test.sqlite", folder.display()).into(),
@@ -174,6 +179,7 @@ fn config(folder: &std::path::Path) -> Config {
             webhook_secrets: vec!["whsec_of_last_year".into(), SECRET.into()],
             tolerance: Duration::from_mins(5),
         },
+        jwt: browser::jwt(),
         webhooks: Vec::new(),
         chains: vec![anvil()],
     }
@@ -203,6 +209,7 @@ impl Api {
         let served = super::Settings {
             server: config.server,
             stripe: config.stripe,
+            tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

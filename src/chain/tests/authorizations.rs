@@ -70,11 +70,7 @@ async fn the_authorization_right_before_a_payment_comes_with_it_and_no_other_doe
                 _ => &[],
             };
             assert_eq!(shown(&block), expected, "block {number} at {level:?}");
-            assert_eq!(
-                shown(ranged),
-                expected,
-                "{number} in a range at {level:?}"
-            );
+            assert_eq!(shown(ranged), expected, "{number} in a range at {level:?}");
         }
     }
 }

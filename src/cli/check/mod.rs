@@ -11,12 +11,14 @@ use crate::chain::{Internet, Network};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::egress;
+use crate::jwt::Verifier;
 
 /// Says what the configuration amounts to, and asks every endpoint unless `offline`. What is wrong with the configuration
 /// alone was said before this is reached.
 pub(super) fn check(loaded: &Loaded, offline: bool) -> Result<(), Failure> {
     let Loaded { config, warnings } = loaded;
     let catalogue = app::load_catalogue(&config.catalogue)?;
+    Verifier::new(config.jwt.clone(), None).map_err(app::StartError::Keys)?;
     for warning in warnings {
         println!("warning: {warning}");
     }

@@ -42,6 +42,7 @@ fn the_annotated_defaults_name_every_key_and_no_other() {
         ("payments".to_owned(), keys::<raw::Payments>()),
         ("wallets".to_owned(), keys::<raw::Wallets>()),
         ("stripe".to_owned(), keys::<raw::Stripe>()),
+        ("jwt".to_owned(), keys::<raw::Jwt>()),
         ("webhooks".to_owned(), keys::<raw::Webhook>()),
         ("chains.example.finality".to_owned(), keys::<raw::Tier>()),
         ("chains.example.tokens".to_owned(), keys::<raw::Token>()),
@@ -59,7 +60,8 @@ fn the_examples_in_the_defaults_are_sound_and_show_the_defaults_they_claim() {
         let lines = DEFAULTS.lines().filter_map(|line| {
             let line = line.strip_prefix('#').unwrap_or(line);
             // The short form of the tiers that are shown.
-            let is_twin = line.contains("_file = ") || line == "confirmations = 12";
+            let twins = ["_file = ", "jwks_path = "];
+            let is_twin = twins.iter().any(|twin| line.contains(twin)) || line == "confirmations = 12";
             let wanted = !line.starts_with(' ') && !is_twin && keep(line);
             (wanted || line.starts_with("chain_files")).then_some(line)
         });

@@ -9,6 +9,7 @@ listen = "127.0.0.1:1"
 metrics_listen = "127.0.0.1:2"
 max_body_bytes = 2048
 requests_per_second = 5
+allowed_origins = ["https://page.example"]
 
 [store]
 url = "postgres://user:one@host/name"
@@ -32,6 +33,22 @@ name = "chat"
 url = "https://chat.example/one"
 secrets = ["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
 allow_private_network = false
+
+[jwt]
+hs256_secrets = ["a-secret-of-the-product-1-of-32-bytes"]
+jwks_url = "https://id.example/keys"
+jwks_refresh = "6m"
+jwks_max_age = "23h"
+jwks_allow_private_network = false
+algorithms = ["ES256"]
+issuer = "https://id.example/"
+audiences = ["gate"]
+user_claim = "uid"
+tenant_claim = ["claims", "tid"]
+role_claim = "rid"
+default_role = "none"
+leeway = "31s"
+requests_per_second = 11
 
 [chains.one]
 id = 1
@@ -142,6 +159,25 @@ fn sections_are_taken_over_or_wait_for_a_restart() {
         ("chat.example\"", "talk.example\"", "wallets"),
         ("whsec_one", "whsec_two", "stripe"),
         ("\"1m\"", "\"2m\"", "stripe"),
+        ("https://page.example\"]", "https://talk.example\"]", "server"),
+        ("of-the-product-1", "of-the-product-2", "jwt"),
+        ("https://id.example/keys", "https://id.example/secret", "jwt"),
+        ("\"6m\"", "\"7m\"", "jwt"),
+        ("\"23h\"", "\"22h\"", "jwt"),
+        (
+            "jwks_allow_private_network = false",
+            "jwks_allow_private_network = true",
+            "jwt",
+        ),
+        ("\"ES256\"", "\"RS256\"", "jwt"),
+        ("https://id.example/\"", "https://ids.example/\"", "jwt"),
+        ("\"gate\"", "\"gates\"", "jwt"),
+        ("\"uid\"", "\"id\"", "jwt"),
+        ("\"tid\"", "\"id\"", "jwt"),
+        ("\"rid\"", "\"id\"", "jwt"),
+        ("\"none\"", "\"user\"", "jwt"),
+        ("\"31s\"", "\"32s\"", "jwt"),
+        ("requests_per_second = 11", "requests_per_second = 12", "jwt"),
     ] {
         let expected = Changes {
             sections: vec![section],

@@ -10,6 +10,7 @@ use crate::domain::{Finality, Level, Tag};
 mod annotated;
 mod changed;
 mod shipped;
+mod tokens;
 mod wrong;
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -173,6 +173,10 @@ fn silence_is_no_vouch_and_is_named() {
     }
     assert_eq!(council.agreement(&window), Agreement::UpTo(block(16, 1)));
     assert!(council.discord().unwrap().contains("b does not answer"));
+    assert!(!council.is_content(), "one of two is too few");
+    council.hear(&window, &[opinion("c", &[block(16, 1)])]);
+    assert!(council.is_content(), "two of three are enough");
+    assert!(council.discord().is_some(), "it is named all the same");
 }
 
 #[test]

@@ -337,6 +337,7 @@ mod tests {
             chain: CHAIN,
             address: USDC,
             symbol: "USDC".to_owned(),
+            unit: "USD".to_owned(),
             decimals: 6,
             dust: Amount::from(100),
         };

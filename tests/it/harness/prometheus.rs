@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -111,9 +111,15 @@ impl Prometheus {
 
 /// Runs promtool in `config/`, with `input` on its standard input; what it says must be that all is well.
 pub fn promtool(arguments: &[&str], input: &str) {
+    let outcome = try_promtool(&repository("config"), arguments, input);
+    outcome.unwrap_or_else(|told| panic!("promtool {arguments:?}:\n{told}"));
+}
+
+/// Runs promtool in a directory. The error is what it says.
+pub fn try_promtool(directory: &Path, arguments: &[&str], input: &str) -> Result<(), String> {
     let mut child = Command::new(program("promtool"))
         .args(arguments)
-        .current_dir(repository("config"))
+        .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -124,10 +130,11 @@ pub fn promtool(arguments: &[&str], input: &str) {
     let written = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
-    assert!(output.status.success(), "promtool {arguments:?}:\n{told}");
-    written.unwrap();
+    if !output.status.success() {
+        let told = [output.stdout, output.stderr].concat();
+        return Err(String::from_utf8_lossy(&told).into_owned());
+    }
+    written.map_err(|error| error.to_string())
 }
 
 fn program(name: &str) -> PathBuf {

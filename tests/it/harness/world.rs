@@ -62,6 +62,7 @@ pub fn settings() -> Settings {
         chain: CHAIN,
         address: USDC,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(1_000),
     };

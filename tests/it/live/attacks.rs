@@ -96,6 +96,7 @@ fn token(address: Address, symbol: &str, decimals: u8) -> Token {
         chain: CHAIN,
         address,
         symbol: symbol.to_owned(),
+        unit: "USD".to_owned(),
         decimals,
         dust: Amount::from(1_000),
     }
@@ -248,7 +249,12 @@ async fn one_transaction_pays_one_charge_once() {
 async fn wrong_decimals_sell_nothing() {
     let anvil = Anvil::start().await;
     let world = World::over(anvil, On::Sqlite, 2, |chain| chain.tokens[0].decimals = 18).await;
-    let is_halted = || world.reasons().iter().any(|reason| reason.contains("a token's contract is not as configured"));
+    let is_halted = || {
+        world
+            .reasons()
+            .iter()
+            .any(|reason| reason.contains("a token's contract is not as configured"))
+    };
     world.wait_until("it to halt", is_halted).await;
     assert!(
         world
@@ -404,7 +410,7 @@ async fn a_payment_that_comes_back_at_another_log_index_is_the_same() {
         .await;
     world.wait_read().await;
     world.settle().await;
-    world.expect(&charge, "paid", "reorged").await;
+    world.expect(&charge, "paid", "").await;
     let moved = column(&world.open_store().await, "select log_index from payment").await;
     assert_eq!(moved, ["2"], "behind the two logs of the minting");
     let seen = column(

@@ -6,6 +6,7 @@ use serde_json::json;
 use tollgate::config::{Chain, Endpoint};
 use tollgate::domain::{Finality, Tag, Tier};
 use tollgate::engine::{Resolution, ResolveQuarantine};
+use tollgate::health::Database;
 
 use super::world::{CHAIN, On, World};
 use crate::harness::anvil::Anvil;
@@ -251,4 +252,37 @@ async fn a_reorg_below_what_is_final_is_set_aside_until_a_person_accepts_it() {
     world.pay(&next).await;
     world.anvil.mine(2).await;
     world.wait_state(&next, "paid").await;
+}
+
+#[tokio::test]
+async fn who_follows_is_ready_with_the_leader_and_tells_what_holds_its_blocks() {
+    let world = World::over(Anvil::start_with(&SHORT_EPOCHS).await, On::Postgres, 1, |chain| {
+        chain.development = false;
+        chain.finality = Finality::of_confirmations(2);
+    })
+    .await;
+    world.anvil.mine(10).await;
+    world.wait_read().await;
+    let (engine, health, tasks) = world.follower().await;
+    let is_ready = || health.is_ready(CHAIN, engine.clock().now_ms());
+    world.wait_until("the follower to be ready", is_ready).await;
+    assert!(health.endpoints(CHAIN).is_empty(), "it asks nobody");
+    let is_final = || world.heights().finalized.map(|block| block.number) > Some(12);
+    world.wait_until("it to be final", is_final).await;
+
+    world.anvil.rpc("anvil_reorg", json!([5, []])).await;
+    world.anvil.mine(1).await;
+    world.wait_reason("chain_quarantined", true).await;
+    let tells = || {
+        let fine = Database::Answers {
+            oldest_owed_at_ms: None,
+        };
+        let readiness = health.readiness(engine.clock().now_ms(), fine);
+        let mut reasons = readiness.reasons.iter();
+        reasons.any(|reason| reason.check == "chain_quarantined" && reason.detail.contains("final"))
+    };
+    world.wait_until("the follower to tell of it", tells).await;
+    assert!(!is_ready());
+    tasks.shutdown(Duration::from_secs(10)).await;
+    engine.close().await;
 }

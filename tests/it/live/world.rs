@@ -288,6 +288,17 @@ impl World {
         self.wait_until(&what, || is_named() == named).await;
     }
 
+    /// Another instance over the same store, which follows this one until it is shut down: what it knows of its health, and
+    /// its tasks.
+    pub async fn follower(&self) -> (Engine, Health, Tasks) {
+        let (engine, health, mut tasks) = start(&self.store, &self.settings).await;
+        let refreshed = engine.clone();
+        tasks.supervise("refresh", move |stop| {
+            tollgate::jobs::run_refresh(refreshed.clone(), stop)
+        });
+        (engine, health, tasks)
+    }
+
     /// Another engine over the same store, as a command of an operator has.
     pub async fn another_engine(&self) -> Engine {
         let settings = self.engine.settings().as_ref().clone();
@@ -317,6 +328,7 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
         chain: CHAIN,
         address: usdc,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(1_000),
     };

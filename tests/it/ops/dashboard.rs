@@ -168,6 +168,44 @@ fn every_panel_has_its_unit_its_data_and_says_what_to_do() {
 }
 
 #[test]
+fn every_metric_is_on_the_dashboard() {
+    let text = read("config/grafana/tollgate.json");
+    let shown = metric_names(&text);
+    let is_shown = |metric: &&Metric| {
+        ["", "_bucket", "_count"]
+            .iter()
+            .any(|suffix| shown.contains(format!("{}{suffix}", metric.name).as_str()))
+    };
+    let hidden: Vec<_> = ALL.iter().filter(|metric| !is_shown(metric)).collect();
+    assert!(hidden.is_empty(), "{hidden:#?}");
+}
+
+#[test]
+fn no_two_panels_are_the_same_and_each_line_can_be_told_from_the_others() {
+    let dashboard = dashboard();
+    let (mut titles, mut data) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels(&dashboard) {
+        let title = text(panel, "title");
+        assert!(titles.insert(title), "two panels are called {title}");
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        for target in targets {
+            let expression = text(target, "expr");
+            assert!(data.insert(expression), "{title} shows again {expression}");
+            let grouped = between(expression, " by (", ")").into_iter().next();
+            let labels = grouped.iter().flat_map(|labels| labels.split(", "));
+            let legend = text(target, "legendFormat");
+            for label in labels.filter(|label| !["le", "job"].contains(label)) {
+                let told = legend.contains(&format!("{{{{{label}}}}}")) || target["format"] == "table";
+                assert!(
+                    told,
+                    "{title} does not tell one {label} from the other: {expression}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn no_panel_lies_on_another() {
     let dashboard = dashboard();
     let mut taken = BTreeSet::new();

@@ -2,6 +2,7 @@
 //! again.
 
 mod alone;
+mod bad_endpoints;
 mod leading;
 mod place;
 mod reloading;

@@ -93,6 +93,8 @@ async fn a_chain_comes_and_goes_and_the_other_goes_on() {
     assert_eq!(kept, ["31337", "31338"], "its rows stay");
     let leases = column(&store, "select count(*) from lease where holder is null").await;
     assert_eq!(leases, ["1"], "nobody leads the second");
+    let leads = service.metric("tollgate_lease_leader{chain=\"second\"}").await;
+    assert!(leads.is_some_and(f64::is_nan), "{leads:?}, as if somebody should");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ use super::node::CHAIN;
 use super::oracle;
 use super::plan::{DAWN_MS, Plan};
 use super::process::{Instance, Vigil, open, runtime};
+use super::readiness;
 use super::tx;
 use super::upheaval;
 use super::world::{Deed, World};
@@ -181,7 +182,10 @@ impl Life {
                 Deed::Inspect => self.inspect().await,
                 Deed::FullDisk(is_full) => self.fill_disk(is_full).await,
                 Deed::Forge(slot) => lock(&self.shared).forge(slot),
-                Deed::Overturn => lock(&self.shared).overturn(),
+                Deed::Overturn => {
+                    self.inspect().await;
+                    lock(&self.shared).overturn();
+                }
                 Deed::ComeBack => lock(&self.shared).come_back(),
                 Deed::Resolve => self.resolve().await,
             }
@@ -277,10 +281,12 @@ impl Life {
 
     /// A person comes by every few blocks.
     async fn resolve(&self) {
+        {
+            let mut world = lock(&self.shared);
+            let again_ms = world.now_ms() + 3 * world.plan.block_ms;
+            world.agree(again_ms, Deed::Resolve);
+        }
         upheaval::resolve(&self.shared, &self.store, &self.newest().engine).await;
-        let mut world = lock(&self.shared);
-        let again_ms = world.now_ms() + 3 * world.plan.block_ms;
-        world.agree(again_ms, Deed::Resolve);
     }
 
     async fn inspect(&self) {
@@ -289,8 +295,8 @@ impl Life {
         };
         oracle::inspect(&mut conn, &self.shared).await;
         for instance in &self.instances {
-            oracle::judge_readiness(&self.shared, &instance.engine, &instance.health);
-            oracle::judge_quarantine(&mut conn, &self.shared, &instance.engine, &instance.health).await;
+            readiness::judge_readiness(&self.shared, &instance.engine, &instance.health);
+            readiness::judge_quarantine(&mut conn, &self.shared, &instance.engine, &instance.health).await;
         }
     }
 
@@ -322,15 +328,8 @@ impl Life {
             world.calm_blocks += 1;
         }
         let is_late = lock(&self.shared).calm_blocks > MAX_CALM_BLOCKS;
-        // One of them leads: whoever took the chain over last.
         let unrest = |instance: &Instance| oracle::unrest(&self.shared, &instance.engine, &instance.health);
-        let (mut leader, mut trouble) = (self.newest(), unrest(self.newest()));
-        for instance in &self.instances {
-            if trouble.is_some() && unrest(instance).is_none() {
-                (leader, trouble) = (instance, None);
-            }
-        }
-        if let Some(trouble) = trouble {
+        if let Some(trouble) = self.instances.iter().find_map(unrest) {
             let mut world = lock(&self.shared);
             if !is_late {
                 world.aside(format_args!("not yet: {trouble}"));
@@ -339,7 +338,9 @@ impl Life {
             world.breach(format!("it never came right: {trouble}"));
         }
         self.inspect().await;
-        oracle::judge_answers(&self.shared, &leader.engine);
+        for instance in &self.instances {
+            oracle::judge_answers(&self.shared, &instance.engine);
+        }
         true
     }
 }

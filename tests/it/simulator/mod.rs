@@ -15,6 +15,7 @@ mod oracle;
 mod plan;
 mod policy;
 mod process;
+mod readiness;
 mod rows;
 mod trace;
 mod tree;

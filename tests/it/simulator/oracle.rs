@@ -3,19 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
 use sqlx::AnyConnection;
 use tollgate::domain::{Amount, ChainId, Gate, GateAction, Reading, Rule, Tag};
 use tollgate::engine::Engine;
-use tollgate::health::{Database, Health, Reason, header_age_max};
+use tollgate::health::{Health, Reason};
 
 use super::block::Block;
 use super::net::{Shared, lock};
 use super::node::CHAIN;
+use super::readiness::readiness;
 use super::rows::{self, StoredChain, StoredCharge, StoredPayment};
-use super::tree::Branch;
 use super::truth::{self, Key, Paid};
 use super::tx::{COIN, HOLDERS, MEMBERS};
 use super::world::World;
@@ -28,13 +27,22 @@ pub struct Memory {
     lease: (i64, i64),
     audit: i64,
     outbox: i64,
-    /// Payments that are in force, and whether they are confirmed.
-    in_force: BTreeMap<String, bool>,
+    /// Payments that are in force, and how far they got.
+    in_force: BTreeMap<String, Standing>,
+    /// The newest block that was final, since a person said otherwise.
+    finalized: Option<(u64, B256)>,
     sequences: BTreeMap<String, i64>,
     /// Charges that were said to be paid, and not to be reversed since.
     told_paid: BTreeSet<String>,
     /// Nothing may count.
     is_quarantined: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Confirming,
+    Confirmed,
+    Final,
 }
 
 /// One look at the database.
@@ -76,6 +84,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     world.judge_observations(&due, &observations);
     world.judge_events(&events);
     world.judge_audit(&audit);
+    world.judge_final(&chain, &branch);
     world.judge_charges(&due, &payments, &charges, &chain);
     world.judge_periods(&charges, &periods);
     for (watch, stored) in balances {
@@ -288,9 +297,22 @@ impl World {
             self.memory.audit = entry.id;
             let in_force = &mut self.memory.in_force;
             let is_right = match entry.action.as_str() {
-                "payment.read" => in_force.insert(entry.subject.clone(), false).is_none(),
-                "payment.confirm" => in_force.insert(entry.subject.clone(), true) == Some(false),
-                "payment.orphan" => in_force.remove(&entry.subject).is_some(),
+                "payment.read" => in_force
+                    .insert(entry.subject.clone(), Standing::Confirming)
+                    .is_none(),
+                "payment.confirm" => {
+                    let before = in_force.insert(entry.subject.clone(), Standing::Confirmed);
+                    before == Some(Standing::Confirming)
+                }
+                "payment.finalize" => {
+                    let before = in_force.insert(entry.subject.clone(), Standing::Final);
+                    before == Some(Standing::Confirmed)
+                }
+                "payment.orphan" => match in_force.remove(&entry.subject) {
+                    // Only a person undoes what is final, but where all may be undone.
+                    Some(Standing::Final) => entry.actor == "operator" || self.plan.development,
+                    before => before.is_some(),
+                },
                 "chain.reset" => {
                     in_force.clear();
                     true
@@ -299,7 +321,10 @@ impl World {
                     self.memory.is_quarantined = true;
                     self.plan.may_be_quarantined()
                 }
-                "chain.resolve" => std::mem::replace(&mut self.memory.is_quarantined, false),
+                "chain.resolve" => {
+                    self.memory.finalized = None;
+                    std::mem::replace(&mut self.memory.is_quarantined, false)
+                }
                 _ => true,
             };
             if !is_right {
@@ -312,6 +337,21 @@ impl World {
             if entry.action == "payment.confirm" {
                 self.judge_confirmation(entry);
             }
+        }
+    }
+
+    /// What was final is still on the branch that is read.
+    fn judge_final(&mut self, chain: &StoredChain, branch: &[Arc<Block>]) {
+        let before = std::mem::replace(&mut self.memory.finalized, chain.finalized);
+        let Some((number, hash)) = before.filter(|_| !self.plan.development) else {
+            return;
+        };
+        let is_on_it = branch.iter().any(|block| block.hash == hash);
+        if !is_on_it || chain.finalized.is_none_or(|(now, _)| now < number) {
+            self.breach(format!(
+                "block {number} was final, and now that is {:?}",
+                chain.finalized
+            ));
         }
     }
 
@@ -336,44 +376,6 @@ impl World {
     fn is_settled(&self, paid: &Paid, chain: &StoredChain) -> bool {
         let settled = chain.settled.get(self.plan.policy.place_of(paid.amount));
         settled.is_some_and(|settled| settled.is_some_and(|(top, _)| paid.number <= top))
-    }
-}
-
-/// Nobody who reads a chain that was set aside is ready, once it had time to look.
-pub async fn judge_quarantine(conn: &mut AnyConnection, shared: &Shared, engine: &Engine, health: &Health) {
-    let Some(since) = rows::chain(conn).await.and_then(|chain| chain.quarantined_since) else {
-        return;
-    };
-    let mut world = lock(shared);
-    let block_time = Duration::from_millis(world.plan.block_ms.unsigned_abs());
-    let age_max_ms = i64::try_from(header_age_max(block_time).as_millis()).unwrap();
-    let now_ms = engine.clock().now_ms();
-    if now_ms - since > age_max_ms + 2 * world.plan.skew_ms && health.sees(ChainId(CHAIN), now_ms) {
-        world.breach("it is ready on a chain in quarantine");
-    }
-}
-
-/// Whoever is ready has read what the chain was as long ago as a header may be old, but for what may be behind.
-pub fn judge_readiness(shared: &Shared, engine: &Engine, health: &Health) {
-    let mut world = lock(shared);
-    let chain = ChainId(CHAIN);
-    if !health.sees(chain, engine.clock().now_ms()) {
-        return;
-    }
-    let block_ms = world.plan.block_ms;
-    let block_time = Duration::from_millis(block_ms.unsigned_abs());
-    let age_max_ms = i64::try_from(header_age_max(block_time).as_millis()).unwrap();
-    let behind_max = u64::try_from(age_max_ms / block_ms).unwrap();
-    let long_ago_ms = world.now_ms() - age_max_ms - 2 * world.plan.skew_ms - block_ms;
-    let height = |branch: &Branch| u64::try_from(branch.len()).unwrap() - 1;
-    let tree = &world.miner.tree;
-    let due = height(tree.canonical_at(long_ago_ms)).min(height(tree.canonical()));
-    let read = engine.chain(chain).and_then(|known| known.heights.read);
-    let read = read.map_or(0, |read| read.number);
-    if read + behind_max < due {
-        world.breach(format!(
-            "it is ready, and has read {read} of a chain that was at {due} long ago"
-        ));
     }
 }
 
@@ -405,10 +407,7 @@ pub fn unrest(shared: &Shared, engine: &Engine, health: &Health) -> Option<Strin
     if finalized < Some(world.least_tagged(Tag::Finalized, tip.number)) {
         return Some(format!("{finalized:?} is final, the head is {}", tip.number));
     }
-    let answers = Database::Answers {
-        oldest_owed_at_ms: None,
-    };
-    let readiness = health.readiness(engine.clock().now_ms(), answers);
+    let readiness = readiness(engine, health);
     let disagree = |reason: &Reason| world.plan.is_forged_for_ever() && reason.check == "chain_agreement";
     if !readiness.reasons.iter().all(disagree) {
         return Some(format!("it is not ready: {:?}", readiness.reasons));

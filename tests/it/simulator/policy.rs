@@ -168,8 +168,13 @@ impl World {
         let tagged = tier.tag.map_or(u64::MAX, |tag| self.least_tagged(tag, tip));
         let tagged = tagged.max(tier.or_confirmations.map_or(0, deep));
         let chain = tree.canonical();
-        let born_ms = chain.last().map_or(0, |block| block.born_ms);
-        let old_ms = born_ms - tier.min_age_ms - 2 * self.plan.skew_ms;
+        // The first blocks are older than the world.
+        let newest_ms = chain.last().map_or(0, |block| {
+            block
+                .born_ms
+                .max(i64::try_from(block.timestamp_s).unwrap() * 1_000)
+        });
+        let old_ms = newest_ms - tier.min_age_ms - 2 * self.plan.skew_ms;
         let is_old = |number: &u64| {
             let place = usize::try_from(*number).unwrap();
             let block = &chain[place.min(chain.len() - 1)];

@@ -76,6 +76,7 @@ pub fn settings(plan: &Plan) -> config::Chain {
         chain: ChainId(CHAIN),
         address: USDC,
         symbol: "USDC".to_owned(),
+        unit: "USD".to_owned(),
         decimals: 6,
         dust: Amount::from(1_000),
     };

@@ -46,6 +46,7 @@ pub struct StoredAudit {
     pub at_ms: i64,
     pub action: String,
     pub subject: String,
+    pub actor: String,
     pub after: Value,
 }
 
@@ -211,6 +212,7 @@ pub async fn audit(conn: &mut AnyConnection, since: i64) -> Vec<StoredAudit> {
         at_ms: row.get("at"),
         action: row.get("action"),
         subject: row.get("subject"),
+        actor: row.get("actor"),
         after: json(row, "after_state").unwrap_or_default(),
     });
     stored.collect()

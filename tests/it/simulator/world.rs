@@ -219,6 +219,11 @@ impl World {
         at_ms + i64::try_from(instant.elapsed().as_millis()).unwrap()
     }
 
+    /// How long the process has lived.
+    pub fn process_age_ms(&self) -> i64 {
+        self.now_ms() - self.epoch.1
+    }
+
     /// When a time of the world is, for the runtime's timers.
     pub fn instant(&self, at_ms: i64) -> Instant {
         let (instant, epoch_ms) = self.epoch;

@@ -1,6 +1,7 @@
 //! Charges, and the amounts that are leased to them.
 
-use tollgate::domain::{Amount, Charge, ChargeFlag, ChargeState, Heights, UserId, WalletOwner};
+use alloy::primitives::I256;
+use tollgate::domain::{Amount, Charge, ChargeFlag, ChargeState, Credit, Heights, UserId, WalletOwner};
 use tollgate::store::{self, ChargeFilter, Store};
 
 use super::samples::{
@@ -15,7 +16,7 @@ on_both!(
     the_charges_that_a_wallet_may_pay_are_found,
     an_amount_has_one_charge_at_a_time,
     taken_amounts_of_one_price_are_counted,
-    paid_charges_and_charged_tenants_are_found,
+    what_an_account_is_folded_from_and_charged_tenants_are_found,
     a_tenants_charges_are_listed_a_page_at_a_time,
     charges_are_due_only_as_far_as_their_chain_is_settled,
 );
@@ -48,7 +49,7 @@ async fn a_charge_is_stored_whole(database: Database) {
     assert_eq!(store::charge(tx.conn(), &unknown).await.unwrap(), None);
     let wanted = [full.terms.id.clone(), unknown];
     let some = store::charges(tx.conn(), &wanted).await.unwrap();
-    assert_eq!(some, [full.clone()]);
+    assert_eq!(some, std::slice::from_ref(&full));
 
     // What became of it changes in both directions; its terms never do.
     let turned = Charge {
@@ -216,7 +217,7 @@ async fn taken_amounts_of_one_price_are_counted(database: Database) {
     let (store, _database) = open(database).await;
     let (one, mut two, mut other_price) = (charge("one"), charge("two"), charge("three"));
     two.terms.due = Amount::from(15_000_002);
-    other_price.terms.price = MOST;
+    other_price.terms.quote.asked = MOST;
     other_price.terms.due = MOST;
     let mut tx = begin(&store).await;
     for charge in [&one, &two, &other_price] {
@@ -238,31 +239,40 @@ async fn taken_amounts_of_one_price_are_counted(database: Database) {
     }
 }
 
-async fn paid_charges_and_charged_tenants_are_found(database: Database) {
+async fn what_an_account_is_folded_from_and_charged_tenants_are_found(database: Database) {
     let (store, _database) = open(database).await;
-    let paid = |id: &str, at| Charge {
-        state: ChargeState::Paid,
-        paid_at: Some(at),
-        ..charge(id)
+    let at = |id: &str, created_at, state| {
+        let mut charge = charge(id);
+        charge.terms.created_at = created_at;
+        Charge { state, ..charge }
     };
     let mut elsewhere = charge("elsewhere");
     elsewhere.terms.tenant = tenant("globex");
     elsewhere.terms.chain = OTHER;
+    let mut holds_credit = at("d", 3, ChargeState::Open);
+    holds_credit.terms.quote.credit = Credit(I256::ONE);
+    let mut holds_money = at("e", 4, ChargeState::Closed);
+    holds_money.totals.confirmed = Amount::from(1);
     insert(
         &store,
-        &[paid("b", 500), paid("a", 700), charge("open"), elsewhere],
+        &[
+            at("b", 2, ChargeState::Paid),
+            at("a", 1, ChargeState::Reversed),
+            at("open", 1, ChargeState::Open),
+            holds_credit,
+            holds_money,
+            elsewhere,
+        ],
     )
     .await;
     let mut conn = store.read().await.unwrap();
-    let found = store::paid_charges(&mut conn, &tenant("acme")).await.unwrap();
+    let found = store::account_charges(&mut conn, &tenant("acme")).await.unwrap();
     let ids: Vec<_> = found.iter().map(|charge| charge.terms.id.as_str()).collect();
-    assert_eq!(ids, ["b", "a"], "in the order of their payment");
-    assert!(
-        store::paid_charges(&mut conn, &tenant("globex"))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(ids, ["a", "b", "d", "e"]);
+    let none = store::account_charges(&mut conn, &tenant("globex"))
+        .await
+        .unwrap();
+    assert!(none.is_empty());
     let charged = store::tenants_charged_on(&mut conn, CHAIN).await.unwrap();
     assert_eq!(charged, [tenant("acme")]);
     let charged = store::tenants_charged_on(&mut conn, OTHER).await.unwrap();
@@ -285,7 +295,7 @@ async fn a_tenants_charges_are_listed_a_page_at_a_time(database: Database) {
         at("a", 200, ChargeState::Paid),
         at("c", 200, ChargeState::Open),
         at("b", 200, ChargeState::Paid),
-        at("d", i64::MAX, ChargeState::Closed),
+        at("d", i64::MAX - 1, ChargeState::Closed),
         of_jo,
         foreign,
     ];
@@ -338,6 +348,11 @@ async fn charges_are_due_only_as_far_as_their_chain_is_settled(database: Databas
             state("paid", ChargeState::Paid),
             state("confirming", ChargeState::Confirming),
             state("closed", ChargeState::Closed),
+            state("reversed", ChargeState::Reversed),
+            Charge {
+                closed_at: Some(2_000),
+                ..state("given-back", ChargeState::Reversed)
+            },
         ],
     )
     .await;
@@ -350,7 +365,11 @@ async fn charges_are_due_only_as_far_as_their_chain_is_settled(database: Databas
         (1_000, 1_000, vec!["blind", "open"]),
         (2_000, 1_999, vec!["blind", "open"]),
         (1_999, 2_000, vec!["blind", "open"]),
-        (2_000, 2_000, vec!["blind", "cancelled", "expired", "open"]),
+        (
+            2_000,
+            2_000,
+            vec!["blind", "cancelled", "expired", "open", "reversed"],
+        ),
     ] {
         let mut tx = begin(&store).await;
         let heights = Heights {

@@ -4,6 +4,7 @@ mod access;
 mod callers;
 mod chains;
 mod charges;
+mod credit;
 mod faults;
 mod holdings;
 mod leases;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::{
-    Amount, Authorization, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag, PaymentState,
-    WalletOwner,
+    Amount, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
+    PaymentState, WalletOwner,
 };
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
 

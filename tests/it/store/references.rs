@@ -30,7 +30,7 @@ async fn a_reference_is_found_by_its_nonce_on_its_token(database: Database) {
     for stored in [&offered, &used] {
         tx.put_reference(stored).await.unwrap();
         let found = store::references(tx.conn(), (CHAIN, TOKEN), &[hash(2), hash(1)]).await;
-        assert_eq!(found.unwrap(), [stored.clone()]);
+        assert_eq!(found.unwrap(), std::slice::from_ref(stored));
     }
     for (place, nonce) in [
         ((OTHER, TOKEN), hash(1)),

@@ -1,9 +1,10 @@
 //! Rows to write: with every column set, and with every column empty that may be.
 
-use alloy::primitives::{Address, B256, Bloom, U256};
+use alloy::primitives::{Address, B256, Bloom, I256, U256};
 use tollgate::domain::{
-    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Grounds, Header,
-    Interval, Level, MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, TenantId, Totals, UserId,
+    Amount, BlockRef, ChainId, Charge, ChargeFlag, ChargeState, ChargeTerms, Credit, Flags, Grounds, Header,
+    Interval, Level, MatchRule, Payment, PaymentKey, PaymentState, PlanId, Product, Quote, TenantId, Totals,
+    UserId, WhenActive,
 };
 use tollgate::store::{Instance, Store, WriteTx};
 
@@ -82,6 +83,14 @@ pub fn charge(id: &str) -> Charge {
             token: TOKEN,
             treasury: TREASURY,
             price: Amount::from(15_000_000),
+            quote: Quote {
+                unit: "USD".to_owned(),
+                decimals: 6,
+                asked: Amount::from(15_000_000),
+                ..Quote::default()
+            },
+            when_active: None,
+            queued_behind: None,
             due: Amount::from(15_000_001),
             created_at: 100,
             expires_at: 1_000,
@@ -92,6 +101,8 @@ pub fn charge(id: &str) -> Charge {
         totals: Totals::default(),
         cancelled_at: None,
         paid_at: None,
+        reversed_at: None,
+        closed_at: None,
         reference: B256::ZERO,
         sequence: 1,
     }
@@ -118,6 +129,16 @@ pub fn full_charge(id: &str) -> Charge {
     charge.terms.user = Some(user("jo"));
     charge.terms.price = MOST;
     charge.terms.due = MOST;
+    charge.terms.quote = Quote {
+        unit: "ETH".to_owned(),
+        decimals: u8::MAX,
+        credit: Credit(I256::MIN),
+        unused: Credit(I256::MAX),
+        asked: MOST,
+        rank: u32::MAX,
+    };
+    charge.terms.queued_behind = Some("sub_1".to_owned());
+    charge.terms.when_active = Some(WhenActive::Queue);
     Charge {
         flags,
         totals: Totals {
@@ -127,6 +148,8 @@ pub fn full_charge(id: &str) -> Charge {
         },
         cancelled_at: Some(-1),
         paid_at: Some(i64::MAX),
+        reversed_at: Some(-2),
+        closed_at: Some(i64::MIN),
         reference: hash(0xfe),
         sequence: i64::MAX,
         ..charge

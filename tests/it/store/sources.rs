@@ -24,6 +24,8 @@ fn empty(provider: Provider, reference: &str, of: &str) -> Source {
         period_start: None,
         period_end: None,
         scheduled_end: None,
+        access_until: None,
+        ended_at: None,
         trial_end: None,
         first_unpaid_at: None,
         version: 0,
@@ -42,6 +44,8 @@ async fn a_source_is_stored_whole_and_replaced(database: Database) {
         period_start: Some(1),
         period_end: Some(2),
         scheduled_end: Some(3),
+        access_until: Some(6),
+        ended_at: Some(7),
         trial_end: Some(4),
         first_unpaid_at: Some(5),
         version: i64::MAX,
@@ -120,14 +124,17 @@ async fn an_entitlement_is_stored_whole_and_found_when_it_is_due(database: Datab
         None
     );
     for (stored, sequence) in [(&nothing, 1), (&paid(500), 2), (&nothing, i64::MAX)] {
-        tx.put_entitlement(&tenant("acme"), stored, sequence)
+        tx.put_entitlement(&tenant("acme"), stored, None, sequence)
             .await
             .unwrap();
         let found = store::entitlement(tx.conn(), &tenant("acme")).await.unwrap();
         assert_eq!(found, Some((stored.clone(), sequence)));
     }
-    tx.put_entitlement(&tenant("late"), &paid(600), 1).await.unwrap();
-    tx.put_entitlement(&tenant("early"), &paid(500), 1).await.unwrap();
+    for (name, valid_until, refold_at) in [("late", 700, 600), ("early", 500, 500)] {
+        tx.put_entitlement(&tenant(name), &paid(valid_until), Some(refold_at), 1)
+            .await
+            .unwrap();
+    }
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     for (now, limit, expected) in [
@@ -146,7 +153,7 @@ async fn an_entitlement_is_stored_whole_and_found_when_it_is_due(database: Datab
         [
             (tenant("acme"), nothing, i64::MAX),
             (tenant("early"), paid(500), 1),
-            (tenant("late"), paid(600), 1),
+            (tenant("late"), paid(700), 1),
         ]
     );
 }

@@ -72,7 +72,7 @@ async fn count_up(store: &Store, races: &AtomicU32) -> Result<(), StoreError> {
             let mut tx = store.begin_write().await?;
             let (entitlement, sequence) = store::entitlement(tx.conn(), &tenant("acme")).await?.unwrap();
             tokio::task::yield_now().await;
-            tx.put_entitlement(&tenant("acme"), &entitlement, sequence + 1)
+            tx.put_entitlement(&tenant("acme"), &entitlement, None, sequence + 1)
                 .await?;
             tx.commit().await
         };
@@ -94,7 +94,9 @@ async fn many_transactions_that_read_and_then_write_all_succeed(database: Databa
         decided_by: None,
     };
     let mut tx = begin(&store).await;
-    tx.put_entitlement(&tenant("acme"), &nothing, 0).await.unwrap();
+    tx.put_entitlement(&tenant("acme"), &nothing, None, 0)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let races = std::sync::Arc::new(AtomicU32::new(0));
     let tasks = (0..50).map(|index| {
