@@ -91,6 +91,7 @@ impl Place {
                 nonce_ttl: Duration::from_mins(10),
             },
             webhooks: Vec::new(),
+            public_url: None,
         };
         let catalogue = Catalogue::shipped(&[])?;
         Ok(Engine::open(store, settings, catalogue, Clock::system()).await?)

@@ -47,6 +47,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// Requests per second and key; bursts up to twice that.
     pub requests_per_second: u32,
+    /// Streams of a charge's events that are open at once.
+    pub max_event_streams: usize,
+    /// Where payers reach us, without a slash at its end; links to the checkout page are paths where it is not known.
+    pub public_url: Option<String>,
     /// The origins whose pages may read our answers, as browsers write them.
     pub allowed_origins: Vec<String>,
 }

@@ -88,7 +88,8 @@ impl Command for CreateCharge {
             None => self.create(work, chain, token, (product, price)).await?,
         };
         let view = ChargeView::new(work.settings, &charge, &[], None);
-        let answer = json!(references::shown(work.tx.conn(), view, &charge).await?);
+        let domain = references::domain_of(work.tx.conn(), &charge).await?;
+        let answer = json!(view.with_authorization(&charge, domain.as_ref()));
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
 }

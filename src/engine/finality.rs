@@ -245,7 +245,12 @@ fn settled(block: &ProvenBlock) -> Settled {
 
 /// The heights that the tiers may cover, and those of what was heard; none above what is read.
 fn asked_for(tiers: &[Tier], evidence: &Evidence, read: u64) -> Vec<u64> {
-    let by_depth = |blocks: u64| (read + 1).checked_sub(blocks);
+    let agreed = match evidence.agreement {
+        Agreement::UpTo(block) => Some(block),
+        Agreement::Unasked | Agreement::Nothing => None,
+    };
+    let top = agreed.map_or(read, |agreed| agreed.number.min(read));
+    let by_depth = |blocks: u64| (top + 1).checked_sub(blocks);
     let depths = tiers.iter().flat_map(|tier| {
         let depth = by_depth(tier.confirmations);
         depth.into_iter().chain(tier.or_confirmations.and_then(by_depth))
@@ -253,10 +258,6 @@ fn asked_for(tiers: &[Tier], evidence: &Evidence, read: u64) -> Vec<u64> {
     let finalized = match evidence.finalized {
         Finalized::Block(block) => Some(block),
         Finalized::Untagged | Finalized::Unknown => None,
-    };
-    let agreed = match evidence.agreement {
-        Agreement::UpTo(block) => Some(block),
-        Agreement::Unasked | Agreement::Nothing => None,
     };
     let heard = [evidence.safe, finalized, agreed].into_iter().flatten();
     let mut numbers: Vec<u64> = depths.chain(heard.map(|block| block.number)).collect();

@@ -12,6 +12,7 @@ mod charges;
 mod deliveries;
 mod error;
 mod finality;
+mod followed;
 mod holdings;
 mod idempotency;
 mod inbox;
@@ -51,6 +52,7 @@ pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
 pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use followed::FollowedCharge;
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
@@ -67,8 +69,9 @@ pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 
-use answers::Answers;
+use answers::{Answers, Change};
 use callers::KeyRing;
+use followed::Bells;
 use refresh::Record;
 use settings::ChainLocks;
 
@@ -90,6 +93,7 @@ struct Inner {
     clock: Clock,
     answers: Answers,
     keys: KeyRing,
+    bells: Bells,
     chain_locks: ChainLocks,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
@@ -126,6 +130,7 @@ impl Engine {
             clock,
             answers,
             keys: KeyRing::default(),
+            bells: Bells::default(),
             chain_locks: ChainLocks::default(),
             publishing: tokio::sync::RwLock::default(),
             record,
@@ -248,9 +253,11 @@ impl Inner {
 
     fn publish(&self, published: work::Published) {
         self.record.wrote(published.audits);
+        let chains: Vec<ChainId> = published.changes.iter().filter_map(Change::moved).collect();
         for change in published.changes {
             self.answers.apply(change);
         }
+        self.bells.ring(&published.charges, &chains);
         if published.owes_events {
             self.outbox.send_replace(());
         }

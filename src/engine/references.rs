@@ -4,7 +4,6 @@ use alloy::primitives::B256;
 use serde_json::json;
 
 use super::EngineError;
-use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
 use crate::domain::{ChainId, Charge, ChargeId, ChargeTerms, Reference, TokenDomain};
 use crate::ledger;
@@ -69,15 +68,16 @@ async fn offer_nth(
     Ok(reference.nonce)
 }
 
-/// The view with the typed data to sign, where the charge's token takes authorizations.
-pub(super) async fn shown(
+/// By what signatures name a charge's token, where it takes authorizations.
+pub(super) async fn domain_of(
     conn: &mut sqlx::AnyConnection,
-    view: ChargeView,
     charge: &Charge,
-) -> Result<ChargeView, EngineError> {
+) -> Result<Option<TokenDomain>, EngineError> {
     let domains = store::token_domains(conn, charge.terms.chain).await?;
-    let mut of_token = domains.iter().filter(|domain| domain.token == charge.terms.token);
-    Ok(view.with_authorization(charge, of_token.next()))
+    let mut of_token = domains
+        .into_iter()
+        .filter(|domain| domain.token == charge.terms.token);
+    Ok(of_token.next())
 }
 
 /// Learns by what signatures name a chain's tokens: those that take authorizations, as their contracts say.

@@ -23,6 +23,8 @@ pub struct Settings {
     pub wallets: config::Wallets,
     /// The names of those who are told of events.
     pub webhooks: Vec<String>,
+    /// Where payers reach the checkout page, without a slash at its end.
+    pub public_url: Option<String>,
 }
 
 impl Settings {

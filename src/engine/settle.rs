@@ -156,6 +156,7 @@ async fn write(
     payments: &[Payment],
 ) -> Result<(), EngineError> {
     work.tx.update_charge(after).await?;
+    work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));
     let after_json = json!(ChargeView::new(work.settings, after, &[], None));

@@ -97,6 +97,8 @@ pub struct ChargeView {
     /// Blocks that must stand on a payment's block, itself included, by the tier of the amount due. Where that tier waits
     /// for a tag too, they alone are not enough.
     pub confirmations_required: u64,
+    /// The page where it is paid: a URL where `server.public_url` is set, else a path.
+    pub pay_url: String,
     /// The payment request as a URI (EIP-681), for what is still to pay.
     pub payment_uri: String,
     /// A nonce that names this charge in an authorization (EIP-3009), whoever pays and whatever amount. Used once: after it
@@ -153,6 +155,11 @@ impl ChargeView {
             interval: interval.as_str(),
             chain_id: terms.chain.0,
             chain: terms.chain.caip2(),
+            pay_url: format!(
+                "{}/pay/{}",
+                settings.public_url.as_deref().unwrap_or_default(),
+                terms.id
+            ),
             payment_uri: format!(
                 "ethereum:{token_address}@{}/transfer?address={treasury}&uint256={}",
                 terms.chain, to_pay

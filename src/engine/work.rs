@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answers::Change;
 use super::view::rfc3339;
 use super::{EngineError, Inner, Settings, random_id};
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, ChargeId, Millis};
 use crate::store::{self, Audit, Event, StoreError, WriteTx};
 
 /// Who does something, and why; for the audit.
@@ -42,6 +42,8 @@ pub trait Command: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) changes: Vec<Change>,
+    /// Charges whose rows changed.
+    pub(super) charges: Vec<ChargeId>,
     /// Entries that were added to the record.
     pub(super) audits: i64,
     pub(super) owes_events: bool,

@@ -99,6 +99,7 @@ pub fn settings() -> Settings {
             nonce_ttl: NONCE_TTL,
         },
         webhooks: vec![WEBHOOK.to_owned()],
+        public_url: None,
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tollgate::config::Chain;
 use tollgate::domain::{Eligibility, Finality};
 use tollgate::metrics::ENDPOINT_REQUESTS_TOTAL;
 
 use super::proxied::{Proxied, endpoint};
+use super::world::{On, World};
 use crate::harness::anvil::Anvil;
 use crate::harness::proxy::{Fault, Proxy, Way};
 
@@ -98,10 +100,9 @@ async fn an_endpoint_of_another_genesis_is_never_read() {
     let other = Anvil::start_with(&["--timestamp", "1700000000"]).await;
     other.mine(500).await;
     let wrong = Proxy::start(&other.http_url()).unwrap();
-    let mut chain = Proxied::start_with("wrong-genesis", |chain, _| {
-        chain.endpoints.push(endpoint("wrong", &wrong));
-    })
-    .await;
+    let mut chain = Proxied::start("wrong-genesis").await;
+    let added = |chain: &mut Chain| chain.endpoints.push(endpoint("wrong", &wrong));
+    chain.world.restart_with(added).await;
     counts(&mut chain, "one").await;
     let asked = || wrong.traffic().asked("eth_chainId");
     let before = asked();
@@ -124,4 +125,21 @@ async fn an_endpoint_of_another_genesis_is_never_read() {
         "{traffic:?}"
     );
     assert_eq!((chain.reorgs(), chain.world.reasons()), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_chain_is_not_begun_while_its_endpoints_differ_in_block_0() {
+    let other = Anvil::start_with(&["--timestamp", "1700000000"]).await;
+    let wrong = Proxy::start(&other.http_url()).unwrap();
+    let mut world = World::over(Anvil::start().await, On::Sqlite, 1, |chain| {
+        chain.endpoints.insert(0, endpoint("wrong", &wrong));
+    })
+    .await;
+    world.wait_reason("chain_problem", true).await;
+    let reasons = world.reasons().join(" ");
+    assert!(reasons.contains("do not have the same block 0"), "{reasons}");
+    assert_eq!(world.heights().read, None);
+    world.restart_with(|chain| drop(chain.endpoints.remove(0))).await;
+    world.wait_read().await;
+    assert_eq!(world.reasons(), Vec::<String>::new());
 }

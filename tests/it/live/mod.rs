@@ -3,6 +3,7 @@
 
 mod attacks;
 mod authorizations;
+mod contradicting;
 mod failover;
 mod faults;
 mod finality;
@@ -12,4 +13,5 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
-mod world;
+mod unprovable;
+pub mod world;

@@ -377,6 +377,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
             nonce_ttl: Duration::from_mins(10),
         },
         webhooks: vec!["chat".to_owned()],
+        public_url: None,
     };
     let store = Store::open(store).await.unwrap();
     let engine = Engine::open(store, settings, Catalogue::shipped(&[]).unwrap(), Clock::system())

@@ -134,6 +134,7 @@ fn engine_settings(plan: &Plan) -> Settings {
             nonce_ttl: Duration::from_mins(10),
         },
         webhooks: vec!["chat".to_owned()],
+        public_url: None,
     }
 }
 
