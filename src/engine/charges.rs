@@ -367,6 +367,7 @@ impl Command for ExpireCharges {
     }
 }
 
+/// Folds one charge anew.
 async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
     let touched = BTreeSet::from([charge.terms.id.clone()]);
     settle::settle_charges(work, &touched, None).await

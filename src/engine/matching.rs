@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256, U256};
 use sqlx::AnyConnection;
 
 use super::charges::CLOCK_SKEW_MS;
-use super::{EngineError, Settings};
+use super::{EngineError, Settings, claims};
 use crate::billing::Catalogue;
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, MatchRule, Millis, Payment, PaymentFlag, Reference, WalletOwner,
@@ -94,15 +94,10 @@ async fn judge_one(
             named.insert(rule, charges);
         }
     };
-    let used = payment.grounds.authorization;
-    let reference = used.and_then(|used| known.references.get(&(payment.token, used.nonce)));
-    if let Some(charge) = reference.and_then(|reference| known.charges.get(&reference.charge)) {
-        let id = charge.terms.id.clone();
-        if charge.terms.treasury == payment.treasury && at <= charge.terms.grace_until {
-            name(MatchRule::Reference, vec![id]);
-        } else {
-            meant.push(id);
-        }
+    match by_reference(known, payment) {
+        Some((charge, true)) => name(MatchRule::Reference, vec![charge]),
+        Some((charge, false)) => meant.push(charge),
+        None => {}
     }
     let leased = known.leases.get(&(payment.token, payment.amount));
     name(MatchRule::ExactAmount, leased.cloned().unwrap_or_default());
@@ -119,7 +114,15 @@ async fn judge_one(
     let here = open.iter().filter(is_here).map(|open| open.id.clone());
     name(MatchRule::PayerWallet, here.collect());
 
-    let outcome = ledger::decide(&named);
+    let mut outcome = ledger::decide(&named);
+    if outcome == Match::Unmatched {
+        // Said before the payment was read; what has no charge otherwise may have one by that.
+        let claimed = claims::named(conn, payment).await?;
+        if !claimed.is_empty() {
+            named.insert(MatchRule::Claim, claimed);
+            outcome = ledger::decide(&named);
+        }
+    }
     payment.grounds.named = named;
     payment.grounds.wallet = owner.cloned();
     match outcome {
@@ -148,6 +151,15 @@ async fn judge_one(
     meant.dedup();
     payment.grounds.meant = meant;
     Ok(())
+}
+
+/// The charge whose reference a payment was made with, and whether it is still paid by that.
+fn by_reference(known: &Known, payment: &Payment) -> Option<(ChargeId, bool)> {
+    let used = payment.grounds.authorization?;
+    let reference = known.references.get(&(payment.token, used.nonce))?;
+    let terms = &known.charges.get(&reference.charge)?.terms;
+    let is_payable = terms.treasury == payment.treasury && payment.block_time_ms <= terms.grace_until;
+    Some((terms.id.clone(), is_payable))
 }
 
 /// Whether a payment comes late for a charge whose price has changed since: then a person decides.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::EngineError;
-use super::payments::{evidence, subject};
+use super::payments::evidence;
 pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
@@ -16,30 +16,22 @@ use crate::domain::{
 use crate::ledger::{self, ChargeClock, Standing};
 use crate::store;
 
-/// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. What it was given to, or may have been
-/// meant for, is folded without it. Whether that person may decide so is the caller's to know.
-#[expect(
-    dead_code,
-    reason = "the commands of operators and of claims are to come through it"
-)]
+/// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. Whether that person may decide so is the
+/// caller's to know, and to record. Returns it with the charges to fold: what it may have been meant for goes without it.
 pub(super) async fn allocate_to(
     work: &mut Work<'_>,
     before: &Payment,
     (charge, rule): (&ChargeId, MatchRule),
     decider: Decider,
-) -> Result<Payment, EngineError> {
+) -> Result<(Payment, BTreeSet<ChargeId>), EngineError> {
     let mut payment = before.clone();
     payment.allocation = Some((charge.clone(), rule));
     payment.grounds.decider = Some(decider);
     work.tx.put_payment(&payment).await?;
     work.tx.put_candidates(&payment.key, &[]).await?;
-    let states = (Some(evidence(before)), Some(evidence(&payment)));
-    work.audit("payment.allocate", subject(&payment.key), states)
-        .await?;
     let mut touched = before.concerns();
     touched.insert(charge.clone());
-    settle_charges(work, &touched, None).await?;
-    Ok(payment)
+    Ok((payment, touched))
 }
 
 /// Folds each charge anew; writes what changed, and what follows for its tenant. `absent` is a chain that is being read,

@@ -29,7 +29,7 @@ pub struct AmountView {
 }
 
 impl AmountView {
-    fn new(amount: Amount, decimals: u8) -> Self {
+    pub(super) fn new(amount: Amount, decimals: u8) -> Self {
         Self {
             amount: amount.to_units(decimals),
             base_units: amount.to_string(),

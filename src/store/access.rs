@@ -90,6 +90,18 @@ pub async fn wallet_link(
     row.as_ref().map(link_from).transpose()
 }
 
+/// Who has proven a wallet, by tenant; at most three.
+///
+/// # Errors
+/// The database fails.
+pub async fn wallets_at(conn: &mut AnyConnection, address: Address) -> Result<Vec<WalletLink>, StoreError> {
+    let rows = sqlx::query("select * from wallet_link where address = $1 order by tenant limit 3")
+        .bind(address.to_vec())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(link_from).collect()
+}
+
 /// The users who alone have proven one of these wallets.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::domain::{
     UserId, WalletOwner, WhenActive,
 };
 
-fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
+pub(super) fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
     Ok(Charge {
         terms: ChargeTerms {
             id: row.parsed("id", "a charge id")?,

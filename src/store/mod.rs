@@ -21,6 +21,7 @@ mod payment;
 mod reference;
 mod renewal;
 mod review;
+mod search;
 mod source;
 mod value;
 
@@ -33,7 +34,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
-pub use access::{Nonce, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of};
+pub use access::{Nonce, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
@@ -59,6 +60,7 @@ pub use payment::{
 pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
+pub use search::{FoundPayment, PaymentFilter, charges_made_between, found_payment, search_payments};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 
 /// The longest that a transaction on `PostgreSQL` may wait for us. A process that was stopped, or cut off, in the middle of one

@@ -11,7 +11,7 @@ use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentSta
 /// Rows of one statement, of so many columns.
 const PAYMENTS_PER_STATEMENT: usize = 16;
 
-fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
+pub(super) fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
     let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
     Ok(Payment {
         key: PaymentKey {

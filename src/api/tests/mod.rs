@@ -8,6 +8,7 @@ mod documents;
 mod gates;
 mod health;
 mod paying;
+mod payments;
 mod wallets;
 mod webhooks;
 

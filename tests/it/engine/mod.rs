@@ -3,6 +3,7 @@
 //! A scenario that changes what is answered ends with `assert_reload_is_identity`: an engine that starts from the database
 //! answers the same.
 
+mod claims;
 mod deadlines;
 mod deliveries;
 mod finality;
@@ -17,5 +18,6 @@ mod proofs;
 mod quarantine;
 mod references;
 mod requests;
+mod reviews;
 mod settling;
 mod subscriptions;

@@ -50,7 +50,7 @@ pub fn nft(contract: Address, from: Address, to: Address, id: u64) -> Log {
 /// One transaction.
 #[derive(Debug, Clone)]
 pub struct Tx {
-    hash: B256,
+    pub hash: B256,
     logs: Vec<Log>,
     foreign_logs_before: u64,
 }

@@ -121,6 +121,8 @@ async fn a_wallet_is_linked_once_in_each_tenant(database: Database) {
     assert_eq!(unknown.unwrap(), None);
     let of_jo = store::wallet_links_of(&mut conn, &tenant("acme"), &user("jo")).await;
     assert_eq!(of_jo.unwrap(), [all[1].clone(), all[0].clone()]);
+    let at = store::wallets_at(&mut conn, first).await.unwrap();
+    assert_eq!(at, all[1..4], "three, in the order of their tenants");
     let wallets = [first, Address::ZERO, Address::repeat_byte(2)];
     let owners = store::sole_owners(&mut conn, &wallets).await.unwrap();
     let jo = WalletOwner {
