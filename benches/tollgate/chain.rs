@@ -52,6 +52,7 @@ impl Place {
             development: true,
             treasury,
             tokens,
+            other_tokens: Vec::new(),
             endpoints: vec![config::Endpoint {
                 name: "anvil".to_owned(),
                 operator: "local".to_owned(),

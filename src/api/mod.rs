@@ -7,6 +7,7 @@ mod admin;
 mod asker;
 mod charges;
 mod checks;
+mod claims;
 mod cors;
 mod coverage;
 mod cursor;
@@ -19,6 +20,7 @@ mod guard;
 mod limit;
 mod markup;
 mod pages;
+mod payments;
 mod plans;
 mod probes;
 mod problem;
@@ -102,10 +104,11 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
+fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
     const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
     const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+    const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
     const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
     const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
     const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
@@ -135,6 +138,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
         .route("/api/billing/crypto/payment", post(charges::create))
         .routes(routes!(charges::cancel));
     let billing_reads = group().routes(routes!(charges::list));
+    let claims = group().routes(routes!(claims::claim));
     let charge = group()
         .routes(routes!(charges::show))
         .routes(routes!(charges::qr_code))
@@ -149,7 +153,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
     let wallets_reads = group().routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show));
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund));
     [
         (Guard::Open, probes),
         (Guard::Public, public),
@@ -157,6 +166,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
         (CHECK, check),
         (BILLING, billing),
         (BILLING_READS, billing_reads),
+        (CLAIMS, claims),
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),

@@ -389,7 +389,7 @@ pub(super) async fn proven_logs(
     let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
     let proving = move || {
         prove_receipts(&checked, receipts).map(|mut logs| {
-            logs.retain(|log| filter.matches(log));
+            filter.keep(&mut logs);
             logs
         })
     };

@@ -219,6 +219,8 @@ pub struct Chain {
     pub treasury: Option<Address>,
     /// The accepted tokens.
     pub tokens: Vec<Token>,
+    /// Tokens that are known and not accepted: what is paid in them is recorded, and waits for a person.
+    pub other_tokens: Vec<Token>,
     /// Where to ask, best first; at least one.
     pub endpoints: Vec<Endpoint>,
     /// The widest range of one `eth_getLogs`.
@@ -253,6 +255,13 @@ impl Chain {
     #[must_use]
     pub fn token(&self, address: Address) -> Option<&Token> {
         self.tokens.iter().find(|token| token.address == address)
+    }
+
+    /// The token at `address`, accepted or not.
+    #[must_use]
+    pub fn known_token(&self, address: Address) -> Option<&Token> {
+        let mut known = self.tokens.iter().chain(&self.other_tokens);
+        known.find(|token| token.address == address)
     }
 }
 

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::EngineError;
-use super::chain::{Step, evidence, subject};
+use super::chain::Step;
+use super::payments::{evidence, subject};
 use super::work::Work;
 use crate::domain::{
     Agreement, BlockRef, Evidence, Facts, Finalized, Payment, PaymentState, ProvenBlock, Settled, Tier,
@@ -182,13 +183,14 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let waiting = store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
-        for mut payment in waiting {
-            if height(self.place_of(&payment)) < Some(payment.block.number) {
-                continue;
-            }
+        let mut waiting =
+            store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
+        waiting.retain(|payment| height(self.place_of(payment)) >= Some(payment.block.number));
+        for payment in &mut waiting {
             payment.state = PaymentState::Confirmed;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&waiting).await?;
+        for payment in waiting {
             let shown = evidence(&payment);
             work.audit("payment.confirm", subject(&payment.key), (None, Some(shown)))
                 .await?;
@@ -197,8 +199,7 @@ impl Step<'_> {
             let name = || self.chain.name.clone();
             ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => name()).record(lag);
             ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => name()).increment(1);
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
             self.confirmed = true;
         }
         Ok(())
@@ -210,16 +211,17 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let counting =
+        let mut counting =
             store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirmed, finalized.number).await?;
-        for mut payment in counting {
+        for payment in &mut counting {
             payment.state = PaymentState::Final;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&counting).await?;
+        for payment in counting {
             let shown = evidence(&payment);
             work.audit("payment.finalize", subject(&payment.key), (None, Some(shown)))
                 .await?;
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
         }
         Ok(())
     }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use alloy::primitives::Address;
 
 use super::answers::ChainAnswer;
+use super::matching::Terms;
 use super::view::{ChargeView, EntitlementView, SourceView};
-use super::{Engine, EngineError, settle};
+use super::{Engine, EngineError, matching, references};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
     AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
-    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
+    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, TokenDomain,
+    UserId, WalletLink,
 };
-use crate::ledger::{self, Match};
+use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
 
 /// A gate's answer.
@@ -43,6 +45,8 @@ pub struct TenantView {
 pub(super) struct Looked {
     charge: Charge,
     payments: Option<Vec<Payment>>,
+    /// By what signatures name its token, where it takes authorizations.
+    domain: Option<TokenDomain>,
     moment: Moment,
 }
 
@@ -194,6 +198,7 @@ impl Engine {
             // shown with confirmations.
             if again.sequence == charge.sequence {
                 return Ok(Looked {
+                    domain: references::domain_of(&mut conn, &charge).await?,
                     charge,
                     payments: Some(payments),
                     moment,
@@ -202,6 +207,7 @@ impl Engine {
             charge = again;
         }
         Ok(Looked {
+            domain: references::domain_of(&mut conn, &charge).await?,
             charge,
             payments: None,
             moment: Moment::default(),
@@ -226,6 +232,7 @@ impl Engine {
         let Looked {
             charge,
             payments,
+            domain,
             moment,
         } = looked;
         let read = payments.as_ref().and(moment.read);
@@ -234,7 +241,7 @@ impl Engine {
         if view.state == ChargeState::Open && moment.is_sighted {
             view.state = ChargeState::Detected;
         }
-        view
+        view.with_authorization(charge, domain.as_ref())
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
@@ -249,14 +256,13 @@ impl Engine {
         block: BlockRef,
     ) -> Result<bool, EngineError> {
         let settings = self.inner.settings();
-        let settings = settings.chain(chain)?;
-        let Some(money) = super::chain::money(settings) else {
+        let Some(money) = settings.money(settings.chain(chain)?) else {
             return Ok(false);
         };
         let Some(amount) = ledger::is_payment(transfer, &money) else {
             return Ok(false);
         };
-        let payment = Payment {
+        let mut payments = [Payment {
             key: PaymentKey {
                 chain,
                 tx_hash: transfer.tx_hash,
@@ -274,9 +280,13 @@ impl Engine {
             allocation: None,
             grounds: Grounds::default(),
             flags: Flags::default(),
-        };
+        }];
         let mut conn = self.inner.store.read().await?;
-        let candidates = settle::candidates(&mut conn, &payment).await?;
+        let terms = Terms {
+            settings: &settings,
+            catalogue: &self.inner.catalogue,
+        };
+        matching::judge(&mut conn, terms, &mut payments).await?;
         // The block may have been proven while we asked.
         let read = self
             .inner
@@ -284,7 +294,8 @@ impl Engine {
             .chain(chain)
             .and_then(|known| known.heights.read);
         let is_news = read.is_none_or(|read| read.number < block.number);
-        if let (Match::Charge(charge, _), true) = (ledger::decide(&candidates), is_news) {
+        let [payment] = payments;
+        if let (Some((charge, _)), true) = (payment.allocation, is_news) {
             let shown = self.inner.answers.sight(charge.clone(), chain, block.number);
             self.inner.bells.ring(&[charge], &[]);
             return Ok(shown);

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::{Step, subject};
+use super::chain::Step;
 use super::holdings::Moves;
+use super::payments::subject;
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, Payment, PaymentKey, PaymentState, ProvenBlock};
 use crate::ledger;
@@ -108,7 +109,7 @@ impl RepairBlock {
             if stored.iter().any(|observation| observation.key == payment.key) {
                 continue;
             }
-            work.tx.put_observation(payment).await?;
+            work.tx.put_observations(std::slice::from_ref(payment)).await?;
             work.audit("payment.observe", subject(&payment.key), (None, None))
                 .await?;
             restored += 1;

@@ -8,7 +8,7 @@ use super::tokens;
 use super::window::Window;
 use crate::chain::{ChainError, ErrorClass};
 use crate::domain::{BlockRef, Header};
-use crate::engine::{EngineError, MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
+use crate::engine::{EngineError, LearnDomains, MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
 use crate::store::KeptHeader;
 
 /// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
@@ -23,7 +23,9 @@ impl ChainTask {
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
+        let domains = tokens::domains(&self.reader, &self.settings, head.hash).await?;
         let chain = self.settings.id;
+        self.engine.execute(LearnDomains { chain, domains }).await?;
         let opened = self
             .engine
             .execute(OpenChain {

@@ -94,6 +94,12 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("POST /api/token-gates", Needs::User(Role::Admin)),
     ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("DELETE /api/token-gates/{id}", Needs::User(Role::Admin)),
+    ("POST /api/billing/crypto/claim", Needs::User(Role::User)),
+    ("GET /api/admin/payments", Needs::Key),
+    ("GET /api/admin/payments/unmatched", Needs::Key),
+    ("POST /api/admin/payments/{id}/assign", Needs::Key),
+    ("POST /api/admin/payments/{id}/ignore", Needs::Key),
+    ("POST /api/admin/payments/{id}/refund", Needs::Key),
     ("GET /api/admin/chains", Needs::Key),
     ("GET /api/admin/chains/{id}/coverage", Needs::Key),
 ];

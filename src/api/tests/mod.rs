@@ -8,6 +8,7 @@ mod documents;
 mod gates;
 mod health;
 mod paying;
+mod payments;
 mod wallets;
 mod webhooks;
 
@@ -133,6 +134,7 @@ fn anvil() -> config::Chain {
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: vec![endpoint],
         max_log_range: 100,
         agree: 1,

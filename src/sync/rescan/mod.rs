@@ -151,10 +151,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             watch.is_complete() && from <= watch.from_number && reaches
         });
         let contract = |watch: &&Watch| watch.contract;
-        let money = settings.treasury.map(|treasury| AcceptedMoney {
-            treasury,
-            tokens: settings.tokens.clone(),
-        });
+        let money = engine.settings().money(settings);
         Self {
             settings,
             engine,

@@ -3,6 +3,7 @@
 //! A scenario that changes what is answered ends with `assert_reload_is_identity`: an engine that starts from the database
 //! answers the same.
 
+mod claims;
 mod deadlines;
 mod deliveries;
 mod finality;
@@ -15,6 +16,8 @@ mod matching;
 mod mistrust;
 mod proofs;
 mod quarantine;
+mod references;
 mod requests;
+mod reviews;
 mod settling;
 mod subscriptions;

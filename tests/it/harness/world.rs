@@ -77,6 +77,7 @@ pub fn settings() -> Settings {
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: Vec::new(),
         max_log_range: 1_000,
         agree: 1,

@@ -1,6 +1,8 @@
 //! A real chain, followed: payments, reorgs, restarts and holdings; and the same while what lies between us and anvil is
 //! wrong.
 
+mod attacks;
+mod authorizations;
 mod contradicting;
 mod failover;
 mod faults;

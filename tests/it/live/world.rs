@@ -343,6 +343,7 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
         development: true,
         treasury: Some(treasury),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: vec![Endpoint {
             name: "anvil".to_owned(),
             operator: "local".to_owned(),
