@@ -155,8 +155,10 @@ pub enum ChainError {
         /// The block's number, or the last one's of a range.
         number: u64,
     },
-    /// A chain is begun only where all endpoints that answer have one block 0.
-    #[error("the endpoints do not have the same block 0: {0}; leave out those of another chain")]
+    /// A chain is begun only with a block 0 that most operators have that answer.
+    #[error(
+        "the endpoints do not have the same block 0, and no majority of operators decides: {0}; leave out those of another chain"
+    )]
     GenesisDiffers(String),
     /// A chain is begun only with a block 0 that enough operators have.
     #[error("fewer than {agree} operators give block 0, with which the chain is begun")]

@@ -28,12 +28,12 @@ impl ChainReader {
             .await
     }
 
-    /// The hash of block 0 of a chain of which nothing is known yet: all endpoints that give one have the same. One of another
+    /// The hash of block 0 of a chain of which nothing is known yet: what most operators give that give one. One of another
     /// chain, believed now, would make strangers of all the right ones later.
     ///
     /// # Errors
-    /// [`ChainError::GenesisDiffers`], naming the endpoints; [`ChainError::GenesisUntold`] where fewer operators gave one than
-    /// must agree; or every endpoint failed.
+    /// [`ChainError::GenesisDiffers`], naming the endpoints, where no majority has the same; [`ChainError::GenesisUntold`]
+    /// where fewer operators gave one than must agree; or every endpoint failed.
     pub async fn first_genesis(&self) -> Result<B256, ChainError> {
         let endpoints: Vec<Endpoint> = self.endpoints().iter().cloned().collect();
         let answers = join_all(endpoints.iter().map(genesis_of)).await;
@@ -48,14 +48,16 @@ impl ChainReader {
                 }
             }
         }
-        if said.len() > 1 {
+        let groups = said.iter().map(|(genesis, who)| (operators_of(who), *genesis));
+        let Some((most, genesis)) = groups.clone().max() else {
+            return Err(failure.unwrap_or_else(no_endpoint));
+        };
+        let all: usize = groups.map(|(operators, _)| operators).sum();
+        if 2 * most <= all {
             return Err(ChainError::GenesisDiffers(in_words(&said)));
         }
-        let (genesis, who) = said
-            .pop_first()
-            .ok_or_else(|| failure.unwrap_or_else(no_endpoint))?;
         let agree = self.agree();
-        if operators_of(&who) < agree {
+        if most < agree {
             return Err(ChainError::GenesisUntold { agree });
         }
         Ok(genesis)

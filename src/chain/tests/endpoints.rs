@@ -239,7 +239,7 @@ async fn a_genesis_that_was_only_not_answered_just_now_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_chain_is_begun_with_the_block_0_that_all_endpoints_have() {
+async fn a_chain_is_begun_with_the_block_0_that_most_operators_have() {
     let (one, two) = (HttpNode::start(chain()).await, HttpNode::start(chain()).await);
     let pruned = HttpNode::with(chain(), |_, params, _| {
         (params[0] == "0x0").then_some(Fault::Result(Value::Null))
@@ -249,9 +249,13 @@ async fn a_chain_is_begun_with_the_block_0_that_all_endpoints_have() {
     let alike = reader(&[("one", &one), ("pruned", &pruned), ("two", &two)]);
     assert_eq!(alike.first_genesis().await, Ok(genesis()));
 
-    let mixed = reader(&[("wrong", &wrong), ("one", &one), ("two", &two)]);
+    let outnumbered = reader(&[("wrong", &wrong), ("one", &one), ("two", &two)]);
+    assert_eq!(outnumbered.first_genesis().await, Ok(genesis()));
+
+    let both = [("one", &one), ("wrong", &wrong), ("two", &two), ("false", &wrong)];
+    let mixed = reader(&both);
     let error = mixed.first_genesis().await.unwrap_err().to_string();
-    let found = format!("wrong has {}", elsewhere().block(0).hash);
+    let found = format!("wrong and false has {}", elsewhere().block(0).hash);
     let expected = format!("one and two has {}", genesis());
     assert!(error.contains(&found) && error.contains(&expected), "{error}");
     assert!(!error.contains("://"), "{error}");

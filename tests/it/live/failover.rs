@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tollgate::config::Chain;
+use secrecy::ExposeSecret as _;
+use tollgate::config::{Chain, Endpoint};
 use tollgate::domain::{Eligibility, Finality};
 use tollgate::metrics::ENDPOINT_REQUESTS_TOTAL;
 
@@ -11,6 +12,8 @@ use super::proxied::{Proxied, endpoint};
 use super::world::{On, World};
 use crate::harness::anvil::Anvil;
 use crate::harness::proxy::{Fault, Proxy, Way};
+
+const SLOW: Duration = Duration::from_millis(150);
 
 /// Charges, moves, and waits until all of it counts.
 async fn counts(chain: &mut Proxied, tenant: &str) {
@@ -39,9 +42,17 @@ async fn one_read_goes_to_the_next_operator_when_the_first_is_dead() {
     ];
     join_all(faults.map(|(name, fault)| async move {
         // Nothing but the head of the other's socket says that there is something to read, and only once.
+        let mut other = None;
         let chain = Proxied::start_with(name, |chain, direct| {
             chain.endpoints[0].ws = None;
-            chain.endpoints.push(direct);
+            // Slow to give the headers that latency is measured by, so that it never comes first.
+            let slow = Proxy::start(direct.http.as_ref().unwrap().expose_secret()).unwrap();
+            slow.inject(Fault::Delay(SLOW).of(&["eth_getBlockByNumber", "eth_getBlockByHash"]));
+            chain.endpoints.push(Endpoint {
+                request_timeout: direct.request_timeout,
+                ..endpoint("slow", &slow)
+            });
+            other = Some(slow);
             chain.poll_interval = Duration::from_mins(10);
             chain.finality = Finality::of_confirmations(1);
         })
@@ -52,6 +63,7 @@ async fn one_read_goes_to_the_next_operator_when_the_first_is_dead() {
         chain.world.pay(&charge).await;
         chain.is_paid(&charge).await;
         assert!(fault.strikes() > 0, "{name}: it was not asked");
+        drop(other);
     }))
     .await;
 }
