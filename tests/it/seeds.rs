@@ -89,6 +89,12 @@ fn a_node_that_lags_behind_another_contradicts_nothing_final() {
     assert_all_right(&[10933]);
 }
 
+/// The simulator's own mistake: what lies below the first block that is read was counted as not read yet.
+#[test]
+fn a_chain_begins_at_its_first_block() {
+    assert_all_right(&[4622]);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 44, 170, 226] {
