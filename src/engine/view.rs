@@ -220,11 +220,11 @@ impl ChargeView {
 
     /// With what keeps everybody from paying it, unless it is paid, or will not be any more.
     pub(super) fn hindered_by(mut self, hindrances: &[Hindrance]) -> Self {
-        let waits = matches!(
+        let is_settled = matches!(
             self.state,
-            ChargeState::Open | ChargeState::Detected | ChargeState::Confirming | ChargeState::Expired
+            ChargeState::Paid | ChargeState::Cancelled | ChargeState::Closed
         );
-        if waits {
+        if !is_settled {
             self.flags
                 .extend(hindrances.iter().map(|hindrance| hindrance.flag()));
         }
