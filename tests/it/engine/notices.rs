@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    async fn hear(&self, block: BlockRef, hindrance: Hindrance, holds: bool) {
+    async fn hear_token(&self, block: BlockRef, hindrance: Hindrance, holds: bool) {
         let hear = HearTokens {
             chain: CHAIN,
             fence: self.fence,
@@ -158,8 +158,10 @@ async fn what_contracts_say_themselves_counts_from_their_block_on(database: Data
         number: ancestor.number + 3,
         ..ancestor
     };
-    world.hear(ahead, Hindrance::TokenPaused, true).await;
-    world.hear(ahead, Hindrance::TreasuryBlacklisted, false).await;
+    world.hear_token(ahead, Hindrance::TokenPaused, true).await;
+    world
+        .hear_token(ahead, Hindrance::TreasuryBlacklisted, false)
+        .await;
     assert_eq!(world.refusal("acme").await, "TOKEN_PAUSED");
     // Read below it, on the way to it.
     world.mine(&[tx(1, vec![pause()])]).await;
@@ -174,7 +176,7 @@ async fn what_contracts_say_themselves_counts_from_their_block_on(database: Data
     assert!(world.hindrances().is_empty());
     world.reorg(ancestor.number + 1, &[&[], &[], &[]]).await;
     assert_eq!(world.hindrances(), [Hindrance::TokenPaused], "as its blocks say");
-    world.hear(world.tip(), Hindrance::TokenPaused, false).await;
+    world.hear_token(world.tip(), Hindrance::TokenPaused, false).await;
     assert!(world.hindrances().is_empty());
     let told = ["token.paused", "token.resumed", "token.paused", "token.resumed"];
     assert_eq!(world.events(&resource()).await, told);
