@@ -117,8 +117,8 @@ metrics_list! {
     /// Blocks at heights that were read and that an endpoint has otherwise, by chain and endpoint.
     Counter ENDPOINT_DISAGREEMENTS_TOTAL = "tollgate_endpoint_disagreements_total" in Count;
 
-    /// 1 while nobody can pay in an accepted token, else 0, by chain, token and hindrance (token_paused,
-    /// treasury_blacklisted); every instance shows it.
+    /// 1 while nobody can pay in an accepted token, else 0, by chain, token and hindrance, as flags call it: that its issuer
+    /// paused it, or blacklists the treasury. Every instance shows it.
     Gauge TOKEN_HINDERED = "tollgate_token_hindered" in Count;
 
     /// Payments that met the finality policy, by chain.

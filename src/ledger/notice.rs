@@ -97,7 +97,7 @@ mod tests {
     const OTHER: Address = Address::repeat_byte(0xab);
 
     fn log(signature: &str, topics: &[Address], data: &[Address]) -> LogEntry {
-        let words = topics.iter().map(|address| address.into_word());
+        let words = topics.iter().map(Address::into_word);
         LogEntry {
             address: Address::ZERO,
             topics: std::iter::once(keccak256(signature)).chain(words).collect(),

@@ -35,7 +35,7 @@ pub fn used(token: Address, authorizer: Address, nonce: B256) -> Log {
 
 /// What a token says of itself: the event by its signature, and indexed addresses.
 pub fn says(token: Address, signature: &str, addresses: &[Address]) -> Log {
-    let addresses = addresses.iter().map(|address| address.into_word());
+    let addresses = addresses.iter().map(Address::into_word);
     Log {
         contract: token,
         topics: std::iter::once(keccak256(signature)).chain(addresses).collect(),
