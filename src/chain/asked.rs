@@ -15,6 +15,7 @@ use super::endpoint::{Endpoint, Lane, lock};
 use super::error::{ChainError, Unproven};
 use super::filter::LogFilter;
 use super::logs::WireLog;
+use super::native;
 use super::operators::by_rank;
 use super::proof::{WireReceipt, block_logs};
 use super::reader::{ChainReader, RECEIPTS_PER_BATCH, fetch_header};
@@ -199,6 +200,7 @@ pub(super) async fn logs_of(
     let mut logs = block_logs(header, answers, filter, verification)
         .map_err(|reason| endpoint.unproven(header.number, reason))?;
     place(endpoint, Lane::Live, header, filter, &mut logs).await?;
+    logs.extend(native::said(endpoint, Lane::Live, header, filter).await?);
     Ok(logs)
 }
 

@@ -88,6 +88,15 @@ pub enum Unproven {
     /// The receipts do not rebuild the header's receipts root.
     #[error("the receipts do not rebuild the receipts root")]
     ReceiptsRoot,
+    /// The transactions do not rebuild the header's transactions root.
+    #[error("the transactions do not rebuild the transactions root")]
+    TransactionsRoot,
+    /// A transaction cannot be encoded.
+    #[error("a transaction is of a type that this version cannot recompute")]
+    TransactionType,
+    /// A transaction is signed by nobody.
+    #[error("a transaction's signature is of nobody")]
+    Signature,
     /// A receipt's bloom is not the bloom of its logs.
     #[error("a receipt's bloom is not that of its logs")]
     ReceiptBloom,

@@ -1,5 +1,5 @@
-//! What we ask a chain for: transfers of money to treasuries, what its tokens say of themselves, and transfers of the
-//! contracts that gates name.
+//! What we ask a chain for: transfers of money to treasuries, in tokens and in the native coin, what its tokens say of
+//! themselves, and transfers of the contracts that gates name.
 //!
 //! The same filter asks (`eth_getLogs`, `eth_subscribe`), tests blooms and sifts receipts, so that the three agree.
 
@@ -24,6 +24,8 @@ struct Parts {
     money: Money,
     notices: Notices,
     holdings: Holdings,
+    /// Who is paid in the native coin.
+    native: Vec<Address>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl LogFilter {
                 transfer: BloomBits::of(TRANSFER.as_slice()),
             },
             notices: Notices::default(),
+            native: Vec::new(),
             holdings: Holdings {
                 contracts: contracts.iter().copied().collect(),
                 contract_bits: contracts.iter().map(bits).collect(),
@@ -131,10 +134,29 @@ impl LogFilter {
         Self(Arc::new(parts))
     }
 
+    /// Asks also for transfers of the native coin to `treasury`.
+    #[must_use]
+    pub fn with_native(self, treasury: Address) -> Self {
+        let mut parts = Parts::clone(&self.0);
+        parts.native = vec![treasury];
+        Self(Arc::new(parts))
+    }
+
+    /// Who is paid in the native coin; nobody where it is not asked for.
+    pub(super) fn native(&self) -> &[Address] {
+        &self.0.native
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.0.money.asks() && !self.0.notices.asks() && !self.0.holdings.asks()
+        let Parts {
+            money,
+            notices,
+            holdings,
+            native,
+        } = &*self.0;
+        !money.asks() && !notices.asks() && !holdings.asks() && native.is_empty()
     }
 
     /// What `bloom` does not rule out. Often more than there is: a hit without logs is no error by itself.
@@ -144,6 +166,7 @@ impl LogFilter {
             money,
             notices,
             holdings,
+            ..
         } = &*self.0;
         let to_treasury = money.treasuries.iter().any(|(_, bits)| bits.within(bloom));
         Hit {
@@ -194,6 +217,7 @@ impl LogFilter {
             money,
             notices,
             holdings,
+            ..
         } = &*self.0;
         let of_contract =
             || has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok();
@@ -207,6 +231,7 @@ impl LogFilter {
             money,
             notices,
             holdings,
+            ..
         } = &*self.0;
         let mut filters = Vec::new();
         if money.asks() {

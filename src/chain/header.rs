@@ -102,6 +102,11 @@ impl RawHeader {
         }
     }
 
+    /// The root of the transactions trie that it claims.
+    pub(super) const fn transactions_root(&self) -> B256 {
+        self.transactions_root
+    }
+
     fn full(&self) -> FullHeader {
         let number = |quantity: Option<Quantity>| quantity.map(|Quantity(number)| number);
         FullHeader {

@@ -24,6 +24,7 @@ mod levels;
 mod limiter;
 mod limits;
 mod logs;
+mod native;
 mod network;
 mod operators;
 mod pause;

@@ -15,8 +15,8 @@ use super::logs::WireLog;
 use super::rpc::Quantity;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 
-/// OP-stack deposits append two fields to their receipts.
-const DEPOSIT: u8 = 0x7e;
+/// The type of OP-stack deposits, which append two fields to their receipts.
+pub(super) const DEPOSIT: u8 = 0x7e;
 
 /// A receipt as endpoints write it.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,14 +47,20 @@ impl WireReceipt {
     }
 }
 
-/// The logs of the whole block in order, with log indexes and ordinals, if `receipts` rebuild the header's root.
+/// What a block's receipts hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proven {
+    /// The logs of the whole block in order, with log indexes and ordinals.
+    pub logs: Vec<LogEntry>,
+    /// Whether each transaction succeeded, in their order; of blocks before EIP-658 none is known to have.
+    pub succeeded: Vec<bool>,
+}
+
+/// What `receipts` hold, if they rebuild the header's root.
 ///
 /// # Errors
 /// The root differs, or a receipt contradicts itself, its block or its neighbours.
-pub(super) fn prove_receipts(
-    header: &Header,
-    mut receipts: Vec<WireReceipt>,
-) -> Result<Vec<LogEntry>, Unproven> {
+pub(super) fn prove_receipts(header: &Header, mut receipts: Vec<WireReceipt>) -> Result<Proven, Unproven> {
     receipts.sort_by_key(|receipt| receipt.transaction_index);
     let encoded = receipts
         .iter()
@@ -64,6 +70,7 @@ pub(super) fn prove_receipts(
         return Err(Unproven::ReceiptsRoot);
     }
     let mut logs = Vec::with_capacity(receipts.iter().map(|receipt| receipt.logs.len()).sum());
+    let succeeded = receipts.iter().map(WireReceipt::has_succeeded).collect();
     let mut memory = BloomMemory::new();
     for (position, receipt) in receipts.into_iter().enumerate() {
         let in_place = usize::try_from(receipt.transaction_index.0) == Ok(position);
@@ -72,7 +79,7 @@ pub(super) fn prove_receipts(
         }
         take_logs(header, receipt, &mut memory, &mut logs)?;
     }
-    Ok(logs)
+    Ok(Proven { logs, succeeded })
 }
 
 /// The root does not cover block hash, transaction hash and log index: those must agree with what it does cover.
@@ -171,6 +178,19 @@ pub(super) fn logs_bloom(receipts: &[WireReceipt]) -> Bloom {
 }
 
 impl WireReceipt {
+    fn has_succeeded(&self) -> bool {
+        self.status == Some(Quantity(1))
+    }
+
+    /// Whether a transaction succeeded, if this is its receipt in that block.
+    pub fn succeeded(&self, header: &Header, transaction: B256) -> Result<bool, Unproven> {
+        if self.block_hash == header.hash && self.transaction_hash == transaction {
+            Ok(self.has_succeeded())
+        } else {
+            Err(Unproven::ForeignLog)
+        }
+    }
+
     /// The logs of one transaction with their ordinals, if this is its receipt in that block.
     pub fn places(self, header: &Header, transaction: B256) -> Result<Vec<LogEntry>, Unproven> {
         if self.block_hash != header.hash || self.transaction_hash != transaction {

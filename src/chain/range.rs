@@ -14,6 +14,7 @@ use super::error::{ChainError, ErrorClass, Failure};
 use super::filter::LogFilter;
 use super::levels::Verification;
 use super::logs::WireLog;
+use super::native;
 use super::proof::{Ranged, sort_into_blocks};
 use super::reader::{CONCURRENCY, ChainReader, linked_headers, proven_logs};
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
@@ -118,6 +119,8 @@ impl ChainReader {
         }
         for block in &mut ranged.blocks {
             place(endpoint, Lane::Bulk, &block.header, filter, &mut block.logs).await?;
+            let paid = native::said(endpoint, Lane::Bulk, &block.header, filter).await?;
+            block.logs.extend(paid);
         }
         Ok(ranged.blocks)
     }
@@ -234,11 +237,17 @@ async fn prove_by_receipts(
     } = ranged;
     needs_receipts.sort_unstable();
     needs_receipts.dedup();
-    let proven: Vec<(usize, Vec<LogEntry>)> = {
-        let blocks = &blocks;
-        stream::iter(needs_receipts)
+    let looks_at = |at: &usize| {
+        needs_receipts.binary_search(at).is_ok() || native::is_asked(filter, &blocks[*at].header)
+    };
+    let looked_at: Vec<usize> = (0..blocks.len()).filter(looks_at).collect();
+    let proven: Vec<(usize, Option<Vec<LogEntry>>)> = {
+        let (blocks, needs_receipts) = (&blocks, &needs_receipts);
+        stream::iter(looked_at)
             .map(|at| async move {
-                let logs = proven_logs(endpoint, Lane::Bulk, &blocks[at].header, filter).await?;
+                let needless = needs_receipts.binary_search(&at).is_err();
+                let header = &blocks[at].header;
+                let logs = proven_logs(endpoint, Lane::Bulk, header, (filter, needless)).await?;
                 Ok::<_, ChainError>((at, logs))
             })
             .buffer_unordered(CONCURRENCY)
@@ -246,8 +255,10 @@ async fn prove_by_receipts(
             .await?
     };
     for (at, logs) in proven {
-        blocks[at].logs = logs;
-        blocks[at].level = Level::Receipts;
+        if let Some(logs) = logs {
+            blocks[at].logs = logs;
+            blocks[at].level = Level::Receipts;
+        }
     }
     Ok(blocks)
 }

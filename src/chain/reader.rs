@@ -22,7 +22,8 @@ use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::filter::LogFilter;
 use super::header::{RawHeader, first_unlinked};
 use super::levels::Verification;
-use super::proof::{WireReceipt, prove_receipts};
+use super::native;
+use super::proof::{Proven, WireReceipt, prove_receipts};
 use super::relay::first_answer;
 use super::rpc::{Quantity, quantity};
 use crate::config;
@@ -255,12 +256,14 @@ impl ChainReader {
         let verification = self.verification();
         let absent = verification.absence() && filter.bloom_hit(&header.bloom).is_none();
         let (logs, level) = match verification.level {
-            _ if absent || filter.is_empty() => (Vec::new(), Level::Receipts),
+            _ if filter.is_empty() || absent && !native::is_asked(filter, header) => {
+                (Vec::new(), Level::Receipts)
+            }
             Level::Receipts | Level::Ranged => {
                 let logs = self.try_at(header.number, |endpoint| async move {
-                    proven_logs(&endpoint, Lane::Live, header, filter).await
+                    proven_logs(&endpoint, Lane::Live, header, (filter, absent)).await
                 });
-                (logs.await?, Level::Receipts)
+                (logs.await?.unwrap_or_default(), Level::Receipts)
             }
             Level::Asked => (self.asked_logs(header, filter).await?, Level::Asked),
             Level::None => {
@@ -377,20 +380,29 @@ async fn header_batch(endpoint: &Endpoint, from: u64, to: u64) -> Result<Vec<Hea
         .collect()
 }
 
-/// The logs of a block that `filter` asks for, from receipts that rebuild the header's root.
+/// The logs of a block that `filter` asks for, from receipts that rebuild the header's root, and transfers of the native coin
+/// that they say succeeded. None where receipts have nothing to tell: the bloom denies all logs, or they need not be proven
+/// (`needless`), and no transaction pays.
 pub(super) async fn proven_logs(
     endpoint: &Endpoint,
     lane: Lane,
     header: &Header,
-    filter: &LogFilter,
-) -> Result<Vec<LogEntry>, ChainError> {
+    (filter, needless): (&LogFilter, bool),
+) -> Result<Option<Vec<LogEntry>>, ChainError> {
+    let paying = native::paying(endpoint, lane, header, filter).await?;
+    if needless && paying.is_empty() {
+        return Ok(None);
+    }
     let receipts = fetch_receipts(endpoint, lane, header).await?;
     let (checked, filter) = (header.clone(), filter.clone());
     let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
     let proving = move || {
-        prove_receipts(&checked, receipts).map(|mut logs| {
+        prove_receipts(&checked, receipts).map(|Proven { mut logs, succeeded }| {
             filter.keep(&mut logs);
-            logs
+            let paid = paying.into_iter();
+            let paid = paid.filter(|paying| succeeded.get(paying.index) == Some(&true));
+            logs.extend(paid.map(|paying| paying.entry));
+            Some(logs)
         })
     };
     let Some(proven) = compute(size > SHORT_ITEMS, proving).await else {

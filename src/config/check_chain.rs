@@ -14,12 +14,18 @@ use super::check::Context;
 use super::checked::{Chain, Endpoint, Payments};
 use super::fault::{Faults, join, read};
 use super::{check_finality, raw, value};
-use crate::domain::{Amount, AmountError, ChainId, Level, Token};
+use crate::domain::{Amount, AmountError, ChainId, Level, NATIVE_COIN, Token};
 
 /// The most decimals that a token may have.
 pub(super) const MAX_DECIMALS: u8 = 36;
 
 const DUST: &str = "0.01";
+const NATIVE_SYMBOL: &str = "ETH";
+const NATIVE_DECIMALS: u8 = 18;
+const NATIVE_DUST: &str = "0.0001";
+/// Chains whose blocks hold transactions of kinds of their own, which nobody else can recompute: Polygon and its testnet,
+/// Arbitrum One, Nova and their testnet.
+const UNPROVABLE: [u64; 5] = [137, 80_002, 42_161, 42_170, 421_614];
 const MAX_LOG_RANGE: i64 = 2000;
 const REQUESTS_PER_SECOND: i64 = 25;
 const MAX_IN_FLIGHT: i64 = 16;
@@ -119,7 +125,6 @@ fn chain(
     let raw = raw?;
 
     let faults = &mut context.faults;
-    let tokens = tokens.and_then(|tokens| accepted(&at("accept"), raw.accept.as_deref(), tokens, faults));
     let name = faults.take(path, value::name(name));
     let spacing = Duration::from_millis(50)..=Duration::from_mins(10);
     let block_time = faults.take(&at("block_time"), value::duration(&raw.block_time, &spacing));
@@ -134,7 +139,7 @@ fn chain(
     let max_log_range = number(&at("max_log_range"), range, 1..=100_000, faults);
     let agree = agree(&at("agree"), raw.agree, endpoints.as_deref(), faults);
     let level = faults.take(&at("level"), level(raw.level.as_deref()));
-    let (tokens, other_tokens) = tokens.unzip();
+    let (tokens, other_tokens) = money(path, (id, level.flatten()), &raw, tokens, faults).unzip();
     let sells = tokens
         .as_ref()
         .is_none_or(|tokens: &Vec<Token>| !tokens.is_empty());
@@ -209,7 +214,7 @@ fn treasury(
     let path = join(path, "treasury");
     match (&raw.treasury, fallback) {
         (Some(text), _) => faults.take(&path, value::address(text)),
-        (None, None) if sells && !raw.tokens.is_empty() => {
+        (None, None) if sells && (!raw.tokens.is_empty() || raw.native.is_some()) => {
             let problem = "is required where tokens are accepted; TREASURY_WALLET_ADDRESS names one for all chains, and \
                            accept = [] takes none here";
             faults.add(path, problem);
@@ -253,6 +258,73 @@ fn tokens(path: &str, chain: ChainId, written: Vec<Value>, faults: &mut Faults) 
     complete.then_some(tokens)
 }
 
+/// What is taken here, the native coin among it, and the tokens that are known besides.
+fn money(
+    path: &str,
+    (chain, level): (Option<u64>, Option<Level>),
+    raw: &raw::Chain,
+    tokens: Option<Vec<Token>>,
+    faults: &mut Faults,
+) -> Option<(Vec<Token>, Vec<Token>)> {
+    let at = |key: &str| join(path, key);
+    let tokens = tokens.and_then(|tokens| accepted(&at("accept"), raw.accept.as_deref(), tokens, faults));
+    let coin = native(&at("native"), (chain, level), raw.native.as_ref(), faults);
+    let ((mut accepted, others), coin) = tokens.zip(coin)?;
+    let mut known = accepted.iter().chain(&others);
+    if known.any(|token| coin.iter().any(|coin| coin.symbol == token.symbol)) {
+        faults.add(
+            at("native.symbol"),
+            "is the symbol of a token of this chain; give the coin another",
+        );
+    }
+    accepted.extend(coin);
+    Some((accepted, others))
+}
+
+/// The native coin as a token, where it is accepted; none where it is not.
+fn native(
+    path: &str,
+    (chain, level): (Option<u64>, Option<Level>),
+    written: Option<&Value>,
+    faults: &mut Faults,
+) -> Option<Vec<Token>> {
+    let at = |key: &str| join(path, key);
+    let Some(written) = written else {
+        return Some(Vec::new());
+    };
+    let raw: raw::Native = read(path, written.clone(), faults)?;
+    let symbol = raw.symbol.as_deref().unwrap_or(NATIVE_SYMBOL);
+    let symbol = faults.take(&at("symbol"), value::symbol(symbol));
+    let unit = match &raw.unit {
+        Some(unit) => faults.take(&at("unit"), value::symbol(unit)),
+        None => symbol.clone(),
+    };
+    let dust = raw.dust.map_or_else(|| NATIVE_DUST.to_owned(), |units| units.0);
+    let dust = faults.take(&at("dust"), above_nothing(&dust, NATIVE_DECIMALS));
+    let chain = ChainId(chain.unwrap_or_default());
+    if raw.accept && UNPROVABLE.contains(&chain.0) && !matches!(level, Some(Level::Asked | Level::None)) {
+        let problem = "must be false here, or level \"asked\": the chain's blocks hold transactions of kinds of its own, \
+                       which cannot be recomputed, so nothing proves who paid";
+        faults.add(at("accept"), problem);
+    }
+    let coin = Token {
+        chain,
+        address: NATIVE_COIN,
+        symbol: symbol?,
+        unit: unit?,
+        decimals: NATIVE_DECIMALS,
+        dust: dust?,
+    };
+    Some(if raw.accept { vec![coin] } else { Vec::new() })
+}
+
+fn above_nothing(units: &str, decimals: u8) -> Result<Amount, String> {
+    match Amount::from_units(units, decimals) {
+        Ok(amount) if amount.is_zero() => Err("must be above 0: a transfer of nothing proves nothing".into()),
+        other => other.map_err(|problem| problem.to_string()),
+    }
+}
+
 /// The tokens that `accept` names, all of them where it is not written, and the others.
 fn accepted(
     path: &str,
@@ -294,15 +366,12 @@ fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Opt
     };
     let decimals: Option<u8> = number(&at("decimals"), raw.decimals, 0..=i64::from(MAX_DECIMALS), faults);
     let dust = raw.dust.map_or_else(|| DUST.to_owned(), |units| units.0);
-    let dust = decimals.and_then(|decimals| {
-        let amount = match Amount::from_units(&dust, decimals) {
-            Ok(amount) if amount.is_zero() => {
-                Err("must be above 0: a transfer of nothing proves nothing".into())
-            }
-            other => other.map_err(|problem| problem.to_string()),
-        };
-        faults.take(&at("dust"), amount)
-    });
+    let dust = decimals.and_then(|decimals| faults.take(&at("dust"), above_nothing(&dust, decimals)));
+    if address == Some(NATIVE_COIN) {
+        let problem =
+            "stands for the native coin, which has no contract: write [chains.<name>.native] instead";
+        faults.add(at("address"), problem);
+    }
     Some(Token {
         chain,
         address: address?,

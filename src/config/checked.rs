@@ -217,7 +217,7 @@ pub struct Chain {
     pub development: bool,
     /// The receiving address; `None` where nothing is sold on this chain.
     pub treasury: Option<Address>,
-    /// The accepted tokens.
+    /// The accepted tokens; the native coin among them where it is.
     pub tokens: Vec<Token>,
     /// Tokens that are known and not accepted: what is paid in them is recorded, and waits for a person.
     pub other_tokens: Vec<Token>,
@@ -251,6 +251,11 @@ pub struct Endpoint {
 }
 
 impl Chain {
+    /// The accepted tokens that are contracts.
+    pub fn contracts(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter().filter(|token| !token.is_native())
+    }
+
     /// The accepted token at `address`.
     #[must_use]
     pub fn token(&self, address: Address) -> Option<&Token> {
@@ -266,14 +271,18 @@ impl Chain {
 }
 
 impl Payments {
-    /// The underpayment that is accepted for `due` of `token`: the greater of the two tolerances, within the bound.
+    /// The underpayment that is accepted for `due` of `token`: the greater of the two tolerances, within the bound. Of the
+    /// native coin only the share: a few hundredths of one are no rounding.
     #[must_use]
     pub fn tolerance(&self, due: Amount, token: &Token) -> Amount {
         let share = |basis_points: u32| {
             let scaled = due.0.saturating_mul(alloy::primitives::U256::from(basis_points));
             Amount(scaled / alloy::primitives::U256::from(10_000))
         };
-        let units = Amount::from_units(&self.tolerance_units, token.decimals).unwrap_or_default();
+        let units = match token.is_native() {
+            true => Amount::ZERO,
+            false => Amount::from_units(&self.tolerance_units, token.decimals).unwrap_or_default(),
+        };
         units
             .max(share(self.tolerance_basis_points))
             .min(share(self.tolerance_max_basis_points))

@@ -119,6 +119,7 @@ pub(super) struct Chain {
     pub(super) accept: Option<Vec<String>>,
     pub(super) agree: Option<i64>,
     pub(super) level: Option<String>,
+    pub(super) native: Option<toml::Value>,
     /// Read one by one, so that each may have its own fault.
     #[serde(default)]
     pub(super) tokens: Vec<toml::Value>,
@@ -145,6 +146,15 @@ pub(super) struct Token {
     pub(super) symbol: String,
     pub(super) unit: Option<String>,
     pub(super) decimals: i64,
+    pub(super) dust: Option<Units>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Native {
+    pub(super) accept: bool,
+    pub(super) symbol: Option<String>,
+    pub(super) unit: Option<String>,
     pub(super) dust: Option<Units>,
 }
 

@@ -1,7 +1,9 @@
 //! Blocks as the core hands them on: proven headers and the logs that our filters ask for.
 
-use alloy::primitives::{Address, B256, Bloom, Bytes};
+use alloy::primitives::{Address, B256, Bloom, Bytes, U256};
 use serde::{Deserialize, Serialize};
+
+use super::{NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDINAL, TRANSFER};
 
 /// A position on one chain: number and hash together, because a number alone names no block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,6 +67,22 @@ pub struct LogEntry {
     pub ordinal: Option<u32>,
 }
 
+impl LogEntry {
+    /// The log that a transfer of the native coin would leave if that were a token: of `transaction`, its hash and its index
+    /// in the block, by who signed it.
+    #[must_use]
+    pub fn native((tx_hash, index): (B256, u32), (from, to): (Address, Address), value: U256) -> Self {
+        Self {
+            address: NATIVE_COIN,
+            topics: vec![TRANSFER, from.into_word(), to.into_word()],
+            data: value.to_be_bytes_vec().into(),
+            tx_hash,
+            log_index: NATIVE_LOG_INDEX + u64::from(index),
+            ordinal: Some(NATIVE_ORDINAL),
+        }
+    }
+}
+
 /// How the completeness of a block's logs was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,7 +116,8 @@ impl Level {
 pub struct ProvenBlock {
     /// Its header.
     pub header: Header,
-    /// Our logs, in the order of the block, and right before a payment the authorization that it was made with (EIP-3009).
+    /// Our logs, in the order of the block, and right before a payment the authorization that it was made with (EIP-3009);
+    /// behind them the transfers of the native coin, as [`LogEntry::native`].
     pub logs: Vec<LogEntry>,
     /// How their completeness was shown.
     pub level: Level,

@@ -37,7 +37,10 @@ pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use role::Role;
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
-pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, TokenDomain, Transfer};
+pub use transfer::{
+    AUTHORIZATION_USED, NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDINAL, Standard, TRANSFER, Token,
+    TokenDomain, Transfer,
+};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

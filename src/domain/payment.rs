@@ -16,7 +16,7 @@ pub struct PaymentKey {
     pub chain: ChainId,
     /// The transaction.
     pub tx_hash: B256,
-    /// The log's index within its transaction.
+    /// The log's index within its transaction, or [`super::NATIVE_ORDINAL`].
     pub ordinal: u32,
 }
 

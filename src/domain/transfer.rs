@@ -1,6 +1,6 @@
 //! One decoded token movement, and the tokens that count as money.
 
-use alloy::primitives::{Address, B256, U256, b256};
+use alloy::primitives::{Address, B256, U256, address, b256};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, ChainId};
@@ -11,6 +11,15 @@ pub const TRANSFER: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4
 /// keccak256 of `AuthorizationUsed(address,bytes32)`, of EIP-3009.
 pub const AUTHORIZATION_USED: B256 =
     b256!("0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5");
+
+/// Stands for the native coin where a token's contract would stand (ERC-7528).
+pub const NATIVE_COIN: Address = address!("0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE");
+
+/// Where a transfer of the native coin stands in its transaction, which makes one at most: no log is ever there.
+pub const NATIVE_ORDINAL: u32 = u32::MAX;
+
+/// Transfers of the native coin stand in their block behind all of its logs, each at this and its transaction's index.
+pub const NATIVE_LOG_INDEX: u64 = 1 << 32;
 
 /// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
 /// its third argument is indexed.
@@ -55,12 +64,12 @@ pub struct TokenDomain {
     pub version: String,
 }
 
-/// An ERC-20 that is accepted as payment on one chain.
+/// An ERC-20, or the native coin, that is accepted as payment on one chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The chain it lives on.
     pub chain: ChainId,
-    /// Its contract; a symbol proves nothing.
+    /// Its contract, as a symbol proves nothing; or [`NATIVE_COIN`].
     pub address: Address,
     /// What people call it.
     pub symbol: String,
@@ -70,4 +79,12 @@ pub struct Token {
     pub decimals: u8,
     /// Payments below this are not payments.
     pub dust: Amount,
+}
+
+impl Token {
+    /// Whether it is the chain's native coin, which has no contract.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.address == NATIVE_COIN
+    }
 }

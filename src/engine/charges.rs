@@ -220,7 +220,7 @@ impl CreateCharge {
             expires_at,
             grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
         };
-        lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
+        lease_amount(work, &mut terms, ledger::suffixes(token)).await?;
         let reference = references::offer(work, &terms).await?;
         let charge = Charge {
             terms,

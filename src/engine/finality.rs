@@ -226,10 +226,11 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The tier of a payment; the highest where its token is no longer configured.
+    /// The tier of a payment; the highest where its token is no longer configured, and of the native coin: the bounds of tiers
+    /// are in units, and one of it may be worth thousands.
     fn place_of(&self, payment: &Payment) -> usize {
         let finality = &self.chain.finality;
-        let token = self.chain.token(payment.token);
+        let token = self.chain.token(payment.token).filter(|token| !token.is_native());
         token.map_or(finality.tiers().len() - 1, |token| {
             finality.place_of(payment.amount, token.decimals)
         })

@@ -205,6 +205,7 @@ async fn elsewhere(
             .tokens
             .iter()
             .filter(|token| (chain.id, token.address) != own)
+            .filter(|token| own_token.is_none_or(|own| own.unit == token.unit))
         {
             let amount = own_token.and_then(|own| rescale(payment.amount, own.decimals, token.decimals));
             let Some(amount) = amount else { continue };

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Hindrance, Interval, Level,
-    MatchRule, Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, Token,
-    TokenDomain, Totals,
+    Access, Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Entitlement, Grounds, Hindrance, Interval,
+    Level, MatchRule, Millis, NATIVE_COIN, Payment, PaymentFlag, PaymentState, Product, Provider, Source,
+    SourceState, Token, TokenDomain, Totals,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -49,6 +49,8 @@ pub struct TokenView {
     pub symbol: String,
     /// Base units are 10^-decimals.
     pub decimals: u8,
+    /// Whether it is the network's own coin: then its address, `0xEeee…EEeE` (ERC-7528), is no contract's.
+    pub native: bool,
 }
 
 impl From<&Token> for TokenView {
@@ -57,6 +59,7 @@ impl From<&Token> for TokenView {
             address: token.address.to_checksum(None),
             symbol: token.symbol.clone(),
             decimals: token.decimals,
+            native: token.is_native(),
         }
     }
 }
@@ -114,7 +117,7 @@ pub struct ChargeView {
     /// The payment request as a URI (EIP-681), for what is still to pay.
     pub payment_uri: String,
     /// A nonce that names this charge in an authorization (EIP-3009), whoever pays and whatever amount. Used once: after it
-    /// was seen there is another.
+    /// was seen there is another. Of no use for the native coin.
     pub reference: String,
     /// Typed data (EIP-712) for `eth_signTypedData_v4`, where the token takes authorizations (EIP-3009): it pays what is still to
     /// pay. `message.from` is left out: the wallet that signs puts its own address there, and anyone may then submit
@@ -153,8 +156,16 @@ impl ChargeView {
             .rev()
             .find(|payment| payment.state != PaymentState::Orphaned);
         let depth = |payment: &Payment| read.map(|read| (read + 1).saturating_sub(payment.block.number));
-        let tier = chain.and_then(|chain| chain.finality.tier_of(terms.due, decimals));
+        let is_native = terms.token == NATIVE_COIN;
+        let tier = chain.and_then(|chain| match is_native {
+            true => chain.finality.tiers().last(),
+            false => chain.finality.tier_of(terms.due, decimals),
+        });
         let token_address = terms.token.to_checksum(None);
+        let what = match is_native {
+            true => "the network's own coin".to_owned(),
+            false => format!("token {token_address}"),
+        };
         let treasury = terms.treasury.to_checksum(None);
         let chain_name = chain.map_or_else(|| terms.chain.caip2(), |chain| chain.name.clone());
         Self {
@@ -172,14 +183,11 @@ impl ChargeView {
                 settings.public_url.as_deref().unwrap_or_default(),
                 terms.id
             ),
-            payment_uri: format!(
-                "ethereum:{token_address}@{}/transfer?address={treasury}&uint256={}",
-                terms.chain, to_pay
-            ),
+            payment_uri: payment_uri(terms, to_pay),
             reference: charge.reference.to_string(),
             authorization: None,
             instructions: format!(
-                "Send exactly {} {symbol} (token {token_address}) on {chain_name} (chain {}) to {treasury}",
+                "Send exactly {} {symbol} ({what}) on {chain_name} (chain {}) to {treasury}",
                 to_pay.to_units(decimals),
                 terms.chain
             ),
@@ -187,6 +195,7 @@ impl ChargeView {
                 address: token_address,
                 symbol,
                 decimals,
+                native: is_native,
             },
             treasury,
             remaining: amount(terms.due.saturating_sub(charge.totals.seen)),
@@ -239,6 +248,17 @@ impl ChargeView {
             user_id: None,
             ..self
         }
+    }
+}
+
+/// The payment request for so much as a URI (EIP-681).
+fn payment_uri(terms: &ChargeTerms, amount: Amount) -> String {
+    let (token, treasury) = (terms.token.to_checksum(None), terms.treasury.to_checksum(None));
+    let chain = terms.chain;
+    if terms.token == NATIVE_COIN {
+        format!("ethereum:{treasury}@{chain}?value={amount}")
+    } else {
+        format!("ethereum:{token}@{chain}/transfer?address={treasury}&uint256={amount}")
     }
 }
 
@@ -296,14 +316,14 @@ pub struct PaymentView {
     pub chain_id: u64,
     /// The transaction.
     pub tx_hash: String,
-    /// The log's index within its transaction.
+    /// The log's index within its transaction; 4294967295 for the native coin, which leaves none.
     pub ordinal: u32,
     /// `confirming`, `confirmed`, `final` or `orphaned`.
     #[schema(value_type = String)]
     pub state: PaymentState,
-    /// The token's contract.
+    /// The token's contract, or `0xEeee…EEeE` for the native coin.
     pub token: String,
-    /// Who paid: `Transfer.from`.
+    /// Who paid: `Transfer.from`, or who signed the transaction.
     pub from: String,
     /// To whom.
     pub to: String,
@@ -313,7 +333,7 @@ pub struct PaymentView {
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: String,
-    /// The log's index in that block.
+    /// The log's index in that block; of the native coin 4294967296 and the transaction's index.
     pub log_index: u64,
     /// How the block was proven.
     #[schema(value_type = String)]

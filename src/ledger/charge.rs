@@ -4,7 +4,7 @@
 
 use crate::domain::{
     Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentFlag,
-    PaymentState, Totals,
+    PaymentState, Token, Totals,
 };
 
 /// The two clocks that a deadline needs.
@@ -43,9 +43,21 @@ pub struct SuffixPool {
 }
 
 /// The additions for a token: 1 to 9 999 base units at six decimals, scaled for others, always below one hundredth of a
-/// unit. A token with two decimals or fewer has none to spare.
+/// unit. A token with two decimals or fewer has none to spare. Of the native coin they are 1 to 9 999 billionths: a hundredth
+/// of one is money.
 #[must_use]
-pub fn suffix_pool(decimals: u8) -> SuffixPool {
+pub fn suffixes(token: &Token) -> SuffixPool {
+    if token.is_native() {
+        SuffixPool {
+            count: 9_999,
+            step: 10_u64.saturating_pow(u32::from(token.decimals).saturating_sub(9)),
+        }
+    } else {
+        suffix_pool(token.decimals)
+    }
+}
+
+fn suffix_pool(decimals: u8) -> SuffixPool {
     match u32::from(decimals) {
         0..=2 => SuffixPool { count: 0, step: 1 },
         decimals @ 3..=6 => SuffixPool {

@@ -29,6 +29,7 @@ impl ChainTask {
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
+        self.check_native(&head).await?;
         let domains = tokens::domains(&self.reader, &self.settings, head.hash).await?;
         let chain = self.settings.id;
         self.engine.execute(LearnDomains { chain, domains }).await?;
@@ -104,6 +105,14 @@ impl ChainTask {
             return Err(SyncError::Behind);
         }
         Ok(())
+    }
+
+    /// The native coin is taken only where who paid can be proven.
+    async fn check_native(&self, head: &Header) -> Result<(), SyncError> {
+        match self.reader.probe_native(head, &self.filter).await {
+            Err(error @ ChainError::Unproven { .. }) => Err(Halt::Native(error.to_string()).into()),
+            probed => Ok(probed?),
+        }
     }
 
     /// A development chain may be started anew, and then has another.

@@ -86,7 +86,7 @@ async fn states(
     let Some(treasury) = settings.treasury else {
         return Ok(states);
     };
-    for token in &settings.tokens {
+    for token in settings.contracts() {
         let state = TokenState::read(reader, (token.address, treasury), at).await?;
         states.push((token.address, state));
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use alloy::primitives::B256;
 
 use crate::chain::StreamedLog;
-use crate::domain::{AUTHORIZATION_USED, ChainId, LogEntry, ProvenBlock};
+use crate::domain::{AUTHORIZATION_USED, ChainId, LogEntry, NATIVE_COIN, ProvenBlock};
 use crate::engine::Engine;
 use crate::ledger;
 
@@ -53,8 +53,9 @@ impl Streamed {
     /// A block was proven. Returns what is now known of those well below it.
     pub(super) fn proven(&mut self, block: &ProvenBlock) -> Difference {
         let number = block.header.number;
-        // An authorization comes with the payment that was made with it, and is not asked for.
-        let asked_for = |log: &&LogEntry| log.topics.first() != Some(&AUTHORIZATION_USED);
+        // An authorization comes with the payment that was made with it, and is not asked for; the native coin has no logs.
+        let asked_for =
+            |log: &&LogEntry| log.topics.first() != Some(&AUTHORIZATION_USED) && log.address != NATIVE_COIN;
         for log in block.logs.iter().filter(asked_for) {
             if let Some(heard) = self.entry((number, block.header.hash, log.log_index)) {
                 heard.proven = true;

@@ -60,6 +60,9 @@ pub enum Halt {
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
+    /// The native coin is accepted, and the chain's transactions do not prove themselves.
+    #[error("native coin: {0}")]
+    Native(String),
 }
 
 impl Halt {
@@ -70,6 +73,9 @@ impl Halt {
             Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
             Self::Endpoints(_) => "halted: its endpoints do not have the same block 0",
             Self::Token(_) => "halted: a token's contract is not as configured",
+            Self::Native(_) => {
+                "halted: its transactions do not prove themselves, so the native coin cannot be taken"
+            }
         }
     }
 }

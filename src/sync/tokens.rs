@@ -79,7 +79,7 @@ impl TokenContract {
 /// # Errors
 /// A halt where a contract is missing or differs; else the chain could not be read.
 pub(super) async fn check(reader: &ChainReader, settings: &config::Chain, at: B256) -> Result<(), SyncError> {
-    for token in &settings.tokens {
+    for token in settings.contracts() {
         let contract = TokenContract::read(reader, token.address, at).await?;
         if let Some((_, problem)) = contract.fault(token) {
             return Err(Halt::Token(format!("{} ({}): {problem}", token.symbol, token.address)).into());
@@ -102,7 +102,7 @@ pub(super) async fn domains(
     at: B256,
 ) -> Result<Vec<TokenDomain>, ChainError> {
     let mut domains = Vec::new();
-    for token in &settings.tokens {
+    for token in settings.contracts() {
         domains.extend(domain(reader, token, at).await?);
     }
     domains.sort_by_key(|domain| domain.token);

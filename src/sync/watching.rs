@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256};
 
 use crate::chain::LogFilter;
 use crate::config;
-use crate::domain::TRANSFER;
+use crate::domain::{TRANSFER, Token};
 use crate::store::Watch;
 
 /// The topics of the logs by which each token tells whether it can be paid in, and whether the treasury is the second topic.
@@ -14,11 +14,16 @@ pub(super) type Told = BTreeMap<Address, Vec<(B256, bool)>>;
 
 /// The filter for payments to the treasury, what tokens tell of themselves, and transfers of these contracts.
 pub(super) fn filter(settings: &config::Chain, told: &Told, contracts: &BTreeSet<Address>) -> LogFilter {
-    let known = settings.tokens.iter().chain(&settings.other_tokens);
+    let known = settings.contracts().chain(&settings.other_tokens);
     let tokens = known.map(|token| token.address).collect();
     let treasuries = settings.treasury.into_iter().collect();
     let topics = BTreeSet::from([TRANSFER]);
-    LogFilter::new(&tokens, &treasuries, contracts, &topics).with_notices(told)
+    let filter = LogFilter::new(&tokens, &treasuries, contracts, &topics).with_notices(told);
+    let is_native = settings.tokens.iter().any(Token::is_native);
+    match settings.treasury.filter(|_| is_native) {
+        Some(treasury) => filter.with_native(treasury),
+        None => filter,
+    }
 }
 
 /// The contracts that the live blocks bring already.

@@ -126,6 +126,7 @@ impl Shown<'_> {
             "chain" => people_call(self.chain).into(),
             "chain_id" => charge.chain_id.to_string().into(),
             "symbol" => charge.token.symbol.as_str().into(),
+            "token" if charge.token.native => "the network’s own coin".into(),
             "token" => charge.token.address.as_str().into(),
             "treasury" => charge.treasury.as_str().into(),
             "due" => charge.due.amount.as_str().into(),

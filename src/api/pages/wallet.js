@@ -70,7 +70,10 @@ const switchChain = async (provider) => {
 const checkBalance = async (provider, account, amount) => {
   const { token } = checkout.charge
   const call = { to: token.address, data: BALANCE_OF + word(account) }
-  const held = BigInt(await provider.request({ method: 'eth_call', params: [call, 'latest'] }))
+  const question = token.native
+    ? { method: 'eth_getBalance', params: [account, 'latest'] }
+    : { method: 'eth_call', params: [call, 'latest'] }
+  const held = BigInt(await provider.request(question))
   if (held >= amount) return
   const [has, needs] = [held, amount].map((value) => `${inUnits(value, token.decimals)} ${token.symbol}`)
   throw new Refusal(`This account holds ${has}, and ${needs} is needed. Nothing was sent.`)
@@ -91,7 +94,12 @@ const authorize = async (provider, account, authorization) => {
   return TRANSFER_WITH_AUTHORIZATION + words.join('') + r + s
 }
 
-const transfer = ({ treasury, remaining }) => TRANSFER + word(treasury) + word(remaining.baseUnits)
+// The transaction that pays what is still owed; the network's own coin is its value.
+const payment = ({ token, treasury, remaining }, signed) => {
+  if (token.native) return { to: treasury, value: `0x${BigInt(remaining.baseUnits).toString(16)}` }
+  const data = signed ?? TRANSFER + word(treasury) + word(remaining.baseUnits)
+  return { to: token.address, value: '0x0', data }
+}
 
 const payWith = async (provider) => {
   setText(saidBox, 'Asking your wallet for an account…')
@@ -105,8 +113,7 @@ const payWith = async (provider) => {
   const { authorization } = charge
   const signed = authorization ? await authorize(provider, account, authorization) : null
   setText(saidBox, signed ? 'Second step: confirm the payment in your wallet.' : 'Confirm the payment in your wallet.')
-  const data = signed ?? transfer(charge)
-  const transaction = { from: account, to: charge.token.address, value: '0x0', data }
+  const transaction = { from: account, ...payment(charge, signed) }
   const hash = await provider.request({ method: 'eth_sendTransaction', params: [transaction] })
   setText(saidBox, `Sent as transaction ${hash}. It will be seen here in a moment; do not pay again.`)
 }

@@ -40,7 +40,7 @@ async fn a_token_that_nobody_can_pay_in_is_listed_so_and_refused() {
     let listed = api.get("/api/billing/plans").await.ok()["tokens"].clone();
     let offered = json!([{
         "chainId": 31337, "chain": "eip155:31337", "address": USDC.to_checksum(None), "symbol": "USDC", "decimals": 6,
-        "unit": "USD", "offered": true, "hindrances": [],
+        "native": false, "unit": "USD", "offered": true, "hindrances": [],
     }]);
     assert_eq!(listed, offered);
     let open = api.post(CREATE, json!({"plan": "pro"})).await.ok()["id"].clone();

@@ -5,6 +5,7 @@ mod disputes;
 mod endpoints;
 mod errors;
 mod levels;
+mod native;
 mod node;
 mod proofs;
 mod reading;

@@ -76,14 +76,14 @@ pub(super) async fn chain(network: &Arc<dyn Network>, clock: &Clock, settings: &
     probe.compare_genesis(settings);
     let treasury = settings.treasury;
     let asked = settings
-        .tokens
-        .iter()
+        .contracts()
         .map(|token| contract(&readers, token, treasury));
-    for (token, found) in settings.tokens.iter().zip(join_all(asked).await) {
+    for (token, found) in settings.contracts().zip(join_all(asked).await) {
         let (contract, state) = found.unzip();
         probe.note_token(settings, token, contract);
         probe.note_state(settings, token, &state.unwrap_or_default());
     }
+    probe.probe_native(settings, &readers).await;
     probe
 }
 
@@ -152,6 +152,22 @@ impl Probe {
             }
         }
         self.tokens.push((token.clone(), contract));
+    }
+
+    /// The native coin is taken only where an endpoint's blocks prove who paid, or nothing is to be proven.
+    async fn probe_native(&mut self, settings: &config::Chain, readers: &[(ChainReader, Header)]) {
+        let takes_it = settings.tokens.iter().any(Token::is_native);
+        let Some(treasury) = settings.treasury.filter(|_| takes_it) else {
+            return;
+        };
+        let filter = LogFilter::default().with_native(treasury);
+        for (reader, head) in readers {
+            if let Err(problem) = in_time(reader.probe_native(head, &filter)).await {
+                let field = format!("chains.{}.native.accept", settings.name);
+                self.faults
+                    .push(format!("{field}: who paid cannot be proven: {problem}"));
+            }
+        }
     }
 
     /// What keeps everybody from paying in a token is its issuer's doing, and no fault of the configuration.
