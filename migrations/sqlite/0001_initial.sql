@@ -225,6 +225,8 @@ create table source (
     period_start bigint,
     period_end bigint,
     scheduled_end bigint,
+    next_plan text,
+    next_interval text,
     access_until bigint,
     ended_at bigint,
     trial_end bigint,

@@ -5,10 +5,12 @@
 
 mod admin;
 mod asker;
+mod changes;
 mod charges;
 mod checks;
 mod cors;
 mod coverage;
+mod credit;
 mod cursor;
 mod documents;
 mod extract;
@@ -124,8 +126,13 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
     let billing = group()
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
-        .routes(routes!(charges::cancel));
-    let billing_reads = group().routes(routes!(charges::list));
+        .routes(routes!(charges::cancel))
+        .routes(routes!(changes::change, changes::cancel))
+        .routes(routes!(changes::resume));
+    let billing_reads = group()
+        .routes(routes!(charges::list))
+        .routes(routes!(credit::show))
+        .routes(routes!(changes::preview));
     let charge = group()
         .routes(routes!(charges::show))
         .routes(routes!(charges::qr_code));

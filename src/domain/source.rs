@@ -82,6 +82,8 @@ pub struct Source {
     pub period_end: Option<Millis>,
     /// When it will end by the payer's wish.
     pub scheduled_end: Option<Millis>,
+    /// What its payer wants when it ends, where that is something else.
+    pub next: Option<(PlanId, Interval)>,
     /// Until when it gives access, where that is not the period's end: the grace of a payment that was reversed.
     pub access_until: Option<Millis>,
     /// When its provider ended it.

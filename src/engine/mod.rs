@@ -5,6 +5,7 @@
 //! caller that goes away does not interrupt its command; a transaction that lost a race runs again, from the start.
 
 mod access;
+mod accounts;
 mod answers;
 mod callers;
 mod chain;
@@ -19,9 +20,11 @@ mod journal;
 mod lease;
 mod listing;
 mod quarantine;
+mod quotes;
 mod read;
 mod references;
 mod refresh;
+mod renewals;
 mod repair;
 mod settings;
 mod settle;
@@ -43,6 +46,7 @@ use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
+pub use accounts::{CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
@@ -56,12 +60,16 @@ pub use journal::MAX_JOURNAL;
 pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
+pub use quotes::Wish;
 pub use read::{GateAnswer, TenantView};
+pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
-pub use subscriptions::RefoldDue;
-pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
+pub use view::{
+    AmountView, ChargeView, CreditEntryView, EntitlementView, OfferView, PaymentView, SourceView, TokenView,
+    rfc3339,
+};
 pub use work::{Command, Origin};
 
 use answers::Answers;

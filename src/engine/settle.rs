@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::EngineError;
+use super::accounts::refold_account;
 use super::charges::CLOCK_SKEW_MS;
-pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
 use crate::domain::{Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId};
@@ -80,7 +80,7 @@ pub(super) async fn settle_charges(
         }
     }
     for tenant in tenants {
-        refold_crypto(work, &tenant).await?;
+        refold_account(work, &tenant).await?;
     }
     Ok(())
 }

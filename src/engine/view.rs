@@ -4,9 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Settings;
+use super::quotes::{Offer, Wanted};
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis,
-    Payment, PaymentState, Product, Provider, Source, SourceState,
+    Access, Amount, Charge, ChargeFlag, ChargeState, CreditEntry, CreditKind, Entitlement, Interval, Level,
+    MatchRule, Millis, Payment, PaymentState, Product, Provider, Source, SourceState, WhenActive,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -79,6 +80,17 @@ pub struct ChargeView {
     pub token: TokenView,
     /// The address to pay to, checksummed (EIP-55).
     pub treasury: String,
+    /// The plan's price.
+    pub price: AmountView,
+    /// Credit that was set aside for it, taken off; below zero, what was owed and is asked for too. In units.
+    pub credit: String,
+    /// The value of paid time that it replaces, taken off. In units.
+    pub unused_time: String,
+    /// What is left, before the few base units that make the amount unique.
+    pub asked: AmountView,
+    /// The choice where a subscription elsewhere was active: `queue` or `stack`.
+    #[schema(value_type = Option<String>)]
+    pub when_active: Option<WhenActive>,
     /// The amount to pay, exactly: it names this charge.
     pub due: AmountView,
     /// What was seen in proven blocks.
@@ -105,7 +117,7 @@ pub struct ChargeView {
     pub expires_at: String,
     /// Until when a payment is still recognised.
     pub grace_until: String,
-    /// The time of the block that completed it.
+    /// The time of the block that completed it; kept while it is reversed.
     pub paid_at: Option<String>,
     /// Counts its changes.
     pub sequence: i64,
@@ -156,6 +168,11 @@ impl ChargeView {
             },
             treasury,
             remaining: amount(terms.due.saturating_sub(charge.totals.seen)),
+            price: amount(terms.price),
+            credit: terms.quote.credit.to_units(),
+            unused_time: terms.quote.unused.to_units(),
+            asked: amount(terms.quote.asked),
+            when_active: terms.when_active,
             due,
             seen: amount(charge.totals.seen),
             confirmed: amount(charge.totals.confirmed),
@@ -292,6 +309,12 @@ pub struct SourceView {
     pub period_end: Option<String>,
     /// When it will end by the payer's wish.
     pub scheduled_end: Option<String>,
+    /// The plan that the payer wants when it ends.
+    pub next_plan: Option<String>,
+    /// By which period.
+    pub next_interval: Option<&'static str>,
+    /// Until when access goes on that a reversed payment had bought.
+    pub access_until: Option<String>,
     /// Something a person should look at.
     pub attention: Option<String>,
 }
@@ -307,7 +330,88 @@ impl From<&Source> for SourceView {
             period_start: source.period_start.map(rfc3339),
             period_end: source.period_end.map(rfc3339),
             scheduled_end: source.scheduled_end.map(rfc3339),
+            next_plan: source.next.as_ref().map(|(plan, _)| plan.to_string()),
+            next_interval: source.next.as_ref().map(|(_, interval)| interval.as_str()),
+            access_until: source.access_until.map(rfc3339),
             attention: source.attention.clone(),
+        }
+    }
+}
+
+/// One change of a tenant's credit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreditEntryView {
+    /// In what, such as `USD`.
+    pub unit: String,
+    /// By how much, in units; below zero it was taken.
+    pub amount: String,
+    /// `excess`, `set_aside`, `repaid` or `unused_time`.
+    #[schema(value_type = String)]
+    pub kind: CreditKind,
+    /// The charge that gave or took it.
+    pub charge_id: String,
+    /// When.
+    pub at: String,
+}
+
+impl From<&CreditEntry> for CreditEntryView {
+    fn from(entry: &CreditEntry) -> Self {
+        Self {
+            unit: entry.unit.clone(),
+            amount: entry.amount.to_units(),
+            kind: entry.kind,
+            charge_id: entry.charge.to_string(),
+            at: rfc3339(entry.at),
+        }
+    }
+}
+
+/// What a plan would cost a tenant now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferView {
+    /// The plan.
+    pub plan: String,
+    /// The period, `month` or `year`.
+    pub interval: &'static str,
+    /// The chain's number.
+    pub chain_id: u64,
+    /// The token to pay in.
+    pub token: TokenView,
+    /// The plan's price.
+    pub price: AmountView,
+    /// The value of paid time that it would replace, taken off. In units.
+    pub unused_time: String,
+    /// Credit that would be taken off; below zero, what is owed and would be asked for too. In units.
+    pub credit: String,
+    /// What would be asked; a charge adds a few base units that make its amount unique.
+    pub asked: AmountView,
+    /// When it would begin, paid now.
+    pub period_start: String,
+    /// When it would end.
+    pub period_end: String,
+}
+
+impl OfferView {
+    pub(super) fn new(wanted: &Wanted<'_>, offer: &Offer) -> Self {
+        let token = wanted.token;
+        let (start, end) = offer.period;
+        Self {
+            plan: wanted.plan.to_string(),
+            interval: wanted.interval.as_str(),
+            chain_id: wanted.chain.id.0,
+            token: TokenView {
+                address: token.address.to_checksum(None),
+                symbol: token.symbol.clone(),
+                decimals: token.decimals,
+            },
+            price: AmountView::new(wanted.price, token.decimals),
+            unused_time: offer.quote.unused.to_units(),
+            credit: offer.quote.credit.to_units(),
+            asked: AmountView::new(offer.quote.asked, token.decimals),
+            period_start: rfc3339(start),
+            period_end: rfc3339(end),
         }
     }
 }

@@ -223,6 +223,7 @@ impl Life {
             },
             chain: None,
             token: None,
+            when_active: None,
             idempotency: None,
         };
         let (engine, shared) = (self.engine(), Arc::clone(&self.shared));
