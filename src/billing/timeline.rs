@@ -117,7 +117,14 @@ impl Timeline {
         let kept = self.segments.iter().rposition(stays).map_or(0, |last| last + 1);
         let mut start = from;
         if let Some(before) = kept.checked_sub(1).and_then(|last| self.segments.get(last)) {
-            let goes_on = before.plan == purchase.plan && from < before.end.saturating_add(grace_ms);
+            // Another plan that has begun in between is paid for those days.
+            let is_newest = self
+                .segments
+                .iter()
+                .skip(kept)
+                .all(|segment| segment.start >= from);
+            let in_grace = from < before.end.saturating_add(grace_ms);
+            let goes_on = before.plan == purchase.plan && in_grace && is_newest;
             if goes_on || before.end > from {
                 start = before.end;
             }
