@@ -81,6 +81,7 @@ create table charge (
     sequence bigint not null
 );
 create index charge_by_subject on charge (tenant, product, state);
+create index charge_by_creation on charge (created_at);
 create index charge_by_deadline on charge (state, expires_at);
 create index charge_by_time on charge (tenant, created_at, id);
 
@@ -102,6 +103,15 @@ create index amount_lease_by_charge on amount_lease (charge);
 create table server_secret (
     name text primary key,
     value blob not null
+);
+
+-- The tokens that take authorizations (EIP-3009), by what signatures name them (EIP-712), as their contracts say.
+create table token_domain (
+    chain bigint not null,
+    token blob not null,
+    name text not null,
+    version text not null,
+    primary key (chain, token)
 );
 
 -- The nonces (EIP-3009) by which a payment names its charge, the n-th of each.
@@ -157,13 +167,13 @@ create index payment_by_state on payment (chain, state, block_number);
 create index payment_by_charge on payment (charge);
 -- For those who search, newest first.
 create index payment_by_hash on payment (tx_hash);
-create index payment_by_time on payment (block_time);
+create index payment_by_time on payment (block_time, chain, tx_hash, ordinal);
 create index payment_by_chain_and_time on payment (chain, block_time);
 create index payment_by_state_and_time on payment (state, block_time);
 create index payment_by_payer on payment (payer, block_time);
 create index payment_by_treasury on payment (treasury, block_time);
-create index payment_unmatched on payment (block_time) where charge is null and disposition is null;
-create index payment_flagged on payment (block_time) where flags <> '[]';
+create index payment_unmatched on payment (charge, disposition, block_time, chain, tx_hash, ordinal) where charge is null;
+create index payment_flagged on payment (block_time, chain, tx_hash, ordinal) where flags <> '[]';
 
 -- A transaction that a user says is theirs. Several may claim the same one: only a proven wallet or an operator decides.
 create table claim (

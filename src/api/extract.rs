@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::Problem;
-use crate::domain::{ChainId, ChargeId, GateId};
+use crate::domain::{ChainId, ChargeId, GateId, PaymentKey};
 
 /// A JSON body; nothing at all stands for `{}`.
 #[derive(Debug)]
@@ -150,6 +150,10 @@ impl Named for ChargeId {
 
 impl Named for GateId {
     const NAME: &'static str = "gate";
+}
+
+impl Named for PaymentKey {
+    const NAME: &'static str = "payment";
 }
 
 impl Named for ChainId {

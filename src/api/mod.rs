@@ -8,6 +8,7 @@ mod asker;
 mod changes;
 mod charges;
 mod checks;
+mod claims;
 mod cors;
 mod coverage;
 mod credit;
@@ -19,10 +20,14 @@ mod gate_shapes;
 mod gates;
 mod guard;
 mod limit;
+mod markup;
+mod pages;
+mod payments;
 mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -32,11 +37,12 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use tokio_util::sync::CancellationToken;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,6 +57,8 @@ use crate::metrics::Recorder;
 use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
 use limit::Limits;
+use pages::Pages;
+use streams::{Seats, Stopping};
 
 /// What the API is told at start.
 #[derive(Debug, Clone)]
@@ -73,6 +81,8 @@ struct App {
     limits: Limits,
     probe: probes::Probe,
     document: String,
+    seats: Arc<Seats>,
+    pages: Pages,
 }
 
 type Shared = Arc<App>;
@@ -96,10 +106,11 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
+fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
     const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
     const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+    const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
     const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
     const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
     const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
@@ -114,7 +125,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
     let public = group()
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
-        .routes(routes!(documents::show));
+        .routes(routes!(documents::show))
+        .routes(routes!(pages::pay));
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
         .route("/api/webhooks/stripe", post(webhooks::stripe))
@@ -133,9 +145,11 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
         .routes(routes!(charges::list))
         .routes(routes!(credit::show))
         .routes(routes!(changes::preview));
+    let claims = group().routes(routes!(claims::claim));
     let charge = group()
         .routes(routes!(charges::show))
-        .routes(routes!(charges::qr_code));
+        .routes(routes!(charges::qr_code))
+        .routes(routes!(streams::events));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete));
@@ -146,7 +160,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
     let wallets_reads = group().routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show));
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund));
     [
         (Guard::Open, probes),
         (Guard::Public, public),
@@ -154,6 +173,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 12] {
         (CHECK, check),
         (BILLING, billing),
         (BILLING_READS, billing_reads),
+        (CLAIMS, claims),
         (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),
@@ -184,6 +204,8 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
         probe: probes::Probe::default(),
         document: documents::text(),
+        seats: Seats::new(server.max_event_streams),
+        pages: Pages::new(),
         engine,
         stripe,
         tokens,
@@ -195,6 +217,11 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         router = router.merge(Router::from(routes).route_layer(guarded));
     }
     framed(router, &server).with_state(app)
+}
+
+/// The API, with answers that would go on ended when `stop` is cancelled; so that a listener can close.
+pub fn until(router: Router, stop: CancellationToken) -> Router {
+    router.layer(Extension(Stopping(stop)))
 }
 
 /// What is around every route. The last layer is the outermost.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::subscriptions::{put_source, refold};
-use super::view::CreditEntryView;
+use super::view::rfc3339;
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError, Settings};
 use crate::billing::{self, Graces};
@@ -126,6 +128,35 @@ impl Command for RefoldDue {
             refold_account(work, tenant).await?;
         }
         Ok(tenants.len())
+    }
+}
+
+/// One change of a tenant's credit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreditEntryView {
+    /// In what, such as `USD`.
+    pub unit: String,
+    /// By how much, in units; below zero it was taken.
+    pub amount: String,
+    /// `excess`, `set_aside`, `repaid` or `unused_time`.
+    #[schema(value_type = String)]
+    pub kind: CreditKind,
+    /// The charge that gave or took it.
+    pub charge_id: String,
+    /// When.
+    pub at: String,
+}
+
+impl From<&CreditEntry> for CreditEntryView {
+    fn from(entry: &CreditEntry) -> Self {
+        Self {
+            unit: entry.unit.clone(),
+            amount: entry.amount.to_units(),
+            kind: entry.kind,
+            charge_id: entry.charge.to_string(),
+            at: rfc3339(entry.at),
+        }
     }
 }
 

@@ -11,9 +11,10 @@ use super::quotes::{Offer, Wanted, Wish};
 use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id, references, settle};
+use crate::billing::Catalogue;
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
-    Totals, UserId, WhenActive,
+    Token, Totals, UserId, WhenActive,
 };
 use crate::ledger::{self, SuffixPool};
 use crate::store;
@@ -88,7 +89,9 @@ impl Command for CreateCharge {
             Some(charge) => self.same_choice(charge)?,
             None => self.create(work, &wanted, product).await?,
         };
-        let answer = json!(ChargeView::new(work.settings, &charge, &[], None));
+        let view = ChargeView::new(work.settings, &charge, &[], None);
+        let domain = references::domain_of(work.tx.conn(), &charge).await?;
+        let answer = json!(view.with_authorization(&charge, domain.as_ref()));
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
 }
@@ -154,7 +157,7 @@ impl CreateCharge {
         if !terms.due.is_zero() {
             lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
         }
-        let reference = references::offer(work, &terms, 0).await?;
+        let reference = references::offer(work, &terms).await?;
         let charge = Charge {
             terms,
             state: ChargeState::Open,
@@ -182,6 +185,13 @@ impl CreateCharge {
         let charge = store::charge(work.tx.conn(), &charge.terms.id).await?;
         charge.ok_or(EngineError::NotFound("charge"))
     }
+}
+
+/// What a product costs now, in base units of a token; none where it is not sold so.
+pub(super) fn price(catalogue: &Catalogue, product: &Product, token: &Token) -> Option<Amount> {
+    let Product::Plan { plan, interval } = product;
+    let units = catalogue.crypto_price(plan.as_str(), *interval, token)?;
+    Amount::from_units(units, token.decimals).ok()
 }
 
 fn millis(duration: Duration) -> Millis {
@@ -300,9 +310,8 @@ impl Command for ExpireCharges {
     }
 }
 
+/// Folds one charge anew.
 async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
-    let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
-    let absent_ms = row.map_or(0, |row| row.heights.absent_ms);
     let touched = BTreeSet::from([charge.terms.id.clone()]);
-    settle::settle_charges(work, &touched, absent_ms).await
+    settle::settle_charges(work, &touched, None).await
 }

@@ -10,15 +10,20 @@ mod answers;
 mod callers;
 mod chain;
 mod charges;
+mod claims;
 mod deliveries;
 mod error;
 mod finality;
+mod followed;
+mod found;
 mod holdings;
 mod idempotency;
 mod inbox;
 mod journal;
 mod lease;
 mod listing;
+mod matching;
+mod payments;
 mod quarantine;
 mod quotes;
 mod read;
@@ -26,6 +31,7 @@ mod references;
 mod refresh;
 mod renewals;
 mod repair;
+mod review;
 mod settings;
 mod settle;
 mod stored;
@@ -46,13 +52,18 @@ use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
-pub use accounts::{CreditPage, RefoldDue};
+pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
 pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
+pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use followed::FollowedCharge;
+pub use found::{
+    ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
+};
 pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
@@ -60,20 +71,20 @@ pub use journal::MAX_JOURNAL;
 pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
-pub use quotes::Wish;
+pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
+pub use references::LearnDomains;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
+pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
-pub use view::{
-    AmountView, ChargeView, CreditEntryView, EntitlementView, OfferView, PaymentView, SourceView, TokenView,
-    rfc3339,
-};
+pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 
-use answers::Answers;
+use answers::{Answers, Change};
 use callers::KeyRing;
+use followed::Bells;
 use refresh::Record;
 use settings::ChainLocks;
 
@@ -95,6 +106,7 @@ struct Inner {
     clock: Clock,
     answers: Answers,
     keys: KeyRing,
+    bells: Bells,
     chain_locks: ChainLocks,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
@@ -131,6 +143,7 @@ impl Engine {
             clock,
             answers,
             keys: KeyRing::default(),
+            bells: Bells::default(),
             chain_locks: ChainLocks::default(),
             publishing: tokio::sync::RwLock::default(),
             record,
@@ -253,9 +266,11 @@ impl Inner {
 
     fn publish(&self, published: work::Published) {
         self.record.wrote(published.audits);
+        let chains: Vec<ChainId> = published.changes.iter().filter_map(Change::moved).collect();
         for change in published.changes {
             self.answers.apply(change);
         }
+        self.bells.ring(&published.charges, &chains);
         if published.owes_events {
             self.outbox.send_replace(());
         }

@@ -2,10 +2,12 @@
 //!
 //! Every rounding is to the asker's side of one base unit: what is taken off is rounded down, what is owed is rounded up.
 
+use serde::Serialize;
 use sqlx::AnyConnection;
+use utoipa::ToSchema;
 
 use super::accounts::graces;
-use super::view::OfferView;
+use super::view::{AmountView, TokenView, rfc3339};
 use super::{Engine, EngineError, Inner, Settings};
 use crate::billing::{self, Purchase, gives_access, source_end};
 use crate::config;
@@ -261,6 +263,55 @@ fn being_repaid(charges: &[Charge], unit: &str) -> Credit {
     of_unit
         .filter(|quote| quote.unit == unit && quote.credit.is_owed())
         .fold(Credit::ZERO, |sum, quote| sum.minus(quote.credit))
+}
+
+/// What a plan would cost a tenant now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferView {
+    /// The plan.
+    pub plan: String,
+    /// The period, `month` or `year`.
+    pub interval: &'static str,
+    /// The chain's number.
+    pub chain_id: u64,
+    /// The token to pay in.
+    pub token: TokenView,
+    /// The plan's price.
+    pub price: AmountView,
+    /// The value of paid time that it would replace, taken off. In units.
+    pub unused_time: String,
+    /// Credit that would be taken off; below zero, what is owed and would be asked for too. In units.
+    pub credit: String,
+    /// What would be asked; a charge adds a few base units that make its amount unique.
+    pub asked: AmountView,
+    /// When it would begin, paid now.
+    pub period_start: String,
+    /// When it would end.
+    pub period_end: String,
+}
+
+impl OfferView {
+    pub(super) fn new(wanted: &Wanted<'_>, offer: &Offer) -> Self {
+        let token = wanted.token;
+        let (start, end) = offer.period;
+        Self {
+            plan: wanted.plan.to_string(),
+            interval: wanted.interval.as_str(),
+            chain_id: wanted.chain.id.0,
+            token: TokenView {
+                address: token.address.to_checksum(None),
+                symbol: token.symbol.clone(),
+                decimals: token.decimals,
+            },
+            price: AmountView::new(wanted.price, token.decimals),
+            unused_time: offer.quote.unused.to_units(),
+            credit: offer.quote.credit.to_units(),
+            asked: AmountView::new(offer.quote.asked, token.decimals),
+            period_start: rfc3339(start),
+            period_end: rfc3339(end),
+        }
+    }
 }
 
 impl Engine {

@@ -4,6 +4,7 @@
 //! answers the same.
 
 mod accounts;
+mod claims;
 mod deadlines;
 mod deliveries;
 mod finality;
@@ -16,6 +17,8 @@ mod matching;
 mod mistrust;
 mod proofs;
 mod quarantine;
+mod references;
 mod requests;
+mod reviews;
 mod settling;
 mod subscriptions;

@@ -255,8 +255,9 @@ async fn what_is_not_on_the_chain_is_told_and_left_alone() {
     let world = World::new(On::Sqlite, 2).await;
     lived(&world).await;
     let before = stored(&world).await;
-    let forged = "insert into payment select chain, zeroblob(32), ordinal, state, token, payer, treasury, amount, \
-                  block_number, block_hash, block_time, log_index, level, null, null from payment order by block_number limit 1";
+    let forged = "insert into payment (chain, tx_hash, ordinal, state, token, payer, treasury, amount, block_number, block_hash, \
+                  block_time, log_index, level) select chain, zeroblob(32), ordinal, state, token, payer, treasury, amount, \
+                  block_number, block_hash, block_time, log_index, level from payment order by block_number limit 1";
     change(&world, forged).await;
     let amount = format!(
         "update payment set amount = '7' where block_number = {} and tx_hash <> zeroblob(32)",

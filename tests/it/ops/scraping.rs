@@ -11,7 +11,7 @@ use crate::harness::repository;
 use crate::harness::service::Service;
 
 /// Panels that are empty while nothing goes wrong.
-const QUIET: [&str; 8] = [
+const QUIET: [&str; 11] = [
     "Read, and not agreed",
     "Reorgs by depth",
     "What is wrong with endpoints",
@@ -20,6 +20,9 @@ const QUIET: [&str; 8] = [
     "Sockets that were dropped",
     "5xx by route",
     "Tasks that failed",
+    "Users' tokens that were refused",
+    "Fetches of the issuer's keys",
+    "Age of the issuer's keys",
 ];
 
 /// Asks for a charge and pays it.

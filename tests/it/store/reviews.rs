@@ -1,9 +1,14 @@
 //! What people say and decide of payments: dispositions, claims and refunds.
 
-use tollgate::domain::{Claim, Disposition, Refund, RefundProof, RefundState};
-use tollgate::store;
+use tollgate::domain::{
+    Charge, Claim, Disposition, Payment, PaymentFlag, PaymentState, Refund, RefundProof, RefundState,
+};
+use tollgate::store::{self, PaymentFilter};
 
-use super::samples::{CHAIN, MOST, OTHER, begin, block, hash, open, payment, tenant, user};
+use super::samples::{
+    CHAIN, MOST, OTHER, PAYER, TOKEN, TREASURY, begin, block, charge, hash, open, payment, payment_of,
+    tenant, user,
+};
 use crate::harness::databases::{Database, on_both};
 
 on_both!(
@@ -11,6 +16,9 @@ on_both!(
     claims_are_replaced_counted_and_forgotten,
     a_refund_is_stored_whole_and_found,
     one_transfer_proves_one_refund,
+    payments_are_found_by_what_is_known_of_them,
+    a_page_begins_where_the_one_before_ended,
+    charges_are_found_by_when_they_were_made,
 );
 
 async fn a_disposition_outlives_what_the_chain_does(database: Database) {
@@ -164,4 +172,124 @@ async fn one_transfer_proves_one_refund(database: Database) {
     tx.put_refund(&proven("ref_2", 2, 1)).await.unwrap();
     let twice = tx.put_refund(&proven("ref_3", 3, 0)).await;
     assert!(twice.is_err(), "{twice:?}");
+}
+
+/// A filter with what is set.
+fn only(set: impl FnOnce(&mut PaymentFilter)) -> PaymentFilter {
+    let mut filter = PaymentFilter::default();
+    set(&mut filter);
+    filter
+}
+
+async fn payments_are_found_by_what_is_known_of_them(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.insert_charge(&charge("one")).await.unwrap();
+    let mut of_another_chain = payment(4, 9);
+    of_another_chain.key.chain = OTHER;
+    of_another_chain.payer = TREASURY;
+    of_another_chain.treasury = PAYER;
+    let mut flagged = payment(5, 2);
+    flagged.flags.set(PaymentFlag::Ambiguous, true);
+    let orphaned = Payment {
+        state: PaymentState::Orphaned,
+        ..payment(3, 8)
+    };
+    let all = [
+        payment(1, 5),
+        payment_of(2, 6, "one"),
+        orphaned,
+        of_another_chain,
+        flagged,
+    ];
+    for payment in &all {
+        tx.put_payment(payment).await.unwrap();
+    }
+    tx.set_disposition(&payment(1, 5).key, Some(Disposition::Ignored))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    for (filter, seeds) in [
+        (PaymentFilter::default(), vec![4, 3, 2, 1, 5]),
+        (only(|filter| filter.chain = Some(OTHER)), vec![4]),
+        (only(|filter| filter.tx_hash = Some(hash(2))), vec![2]),
+        (only(|filter| filter.address = Some(PAYER)), vec![4, 3, 2, 1, 5]),
+        (only(|filter| filter.address = Some(TOKEN)), vec![]),
+        (only(|filter| filter.tenant = Some(tenant("acme"))), vec![2]),
+        (only(|filter| filter.tenant = Some(tenant("beta"))), vec![]),
+        (only(|filter| filter.charge = "one".parse().ok()), vec![2]),
+        (
+            only(|filter| filter.state = Some(PaymentState::Orphaned)),
+            vec![3],
+        ),
+        (only(|filter| filter.unmatched = true), vec![4, 5]),
+        (only(|filter| filter.flag = Some(PaymentFlag::Ambiguous)), vec![5]),
+        (only(|filter| filter.flag = Some(PaymentFlag::WrongToken)), vec![]),
+        (
+            only(|filter| {
+                filter.chain = Some(CHAIN);
+                filter.unmatched = true;
+            }),
+            vec![5],
+        ),
+    ] {
+        let found = store::search_payments(&mut conn, &filter, None, 10)
+            .await
+            .unwrap();
+        let found: Vec<u8> = found.iter().map(|one| one.payment.key.tx_hash[0]).collect();
+        assert_eq!(found, seeds, "{filter:?}");
+    }
+}
+
+async fn a_page_begins_where_the_one_before_ended(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.insert_charge(&charge("one")).await.unwrap();
+    for payment in [
+        payment(1, 5),
+        payment_of(2, 6, "one"),
+        payment(3, 8),
+        payment(4, 9),
+    ] {
+        tx.put_payment(&payment).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let second = (payment(3, 8).block_time_ms, payment(3, 8).key);
+    let page = store::search_payments(&mut conn, &PaymentFilter::default(), Some(&second), 2)
+        .await
+        .unwrap();
+    let page: Vec<u8> = page.iter().map(|one| one.payment.key.tx_hash[0]).collect();
+    assert_eq!(page, [2, 1]);
+    let found = store::found_payment(&mut conn, &payment(2, 6).key)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (found.payment, found.tenant),
+        (payment_of(2, 6, "one"), Some(tenant("acme")))
+    );
+    assert_eq!(
+        store::found_payment(&mut conn, &payment(9, 6).key).await.unwrap(),
+        None
+    );
+}
+
+async fn charges_are_found_by_when_they_were_made(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    for (id, of, made) in [("a", "acme", 10), ("b", "beta", 20), ("c", "acme", 30)] {
+        let mut charge = charge(id);
+        charge.terms.tenant = tenant(of);
+        charge.terms.created_at = made;
+        charge.reference = hash(id.as_bytes()[0]);
+        tx.insert_charge(&charge).await.unwrap();
+    }
+    let ids =
+        |found: Vec<Charge>| -> Vec<String> { found.iter().map(|one| one.terms.id.to_string()).collect() };
+    let between = store::charges_made_between(tx.conn(), (10, 20), 9).await.unwrap();
+    assert_eq!(ids(between), ["b", "a"], "newest first");
+    let newest = store::charges_made_between(tx.conn(), (0, 90), 1).await.unwrap();
+    assert_eq!(ids(newest), ["c"]);
 }
