@@ -246,6 +246,7 @@ create table source (
     primary key (provider, provider_ref)
 );
 create index source_by_tenant on source (tenant);
+create index source_by_end on source (provider, state, period_end);
 
 create table entitlement (
     tenant text primary key,

@@ -234,4 +234,6 @@ fn effects(charge: &Charge) -> [(CreditKind, Credit); 3] {
 }
 
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod tests;

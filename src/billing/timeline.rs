@@ -156,9 +156,13 @@ impl Timeline {
     /// Ends what stands from the segment `kept` on at `at`, and gives back what it was worth after `valued_at`.
     fn give_back(&mut self, kept: usize, at: Millis, valued_at: Millis, purchase: &Purchase) {
         for mut segment in self.segments.split_off(kept) {
-            let left = segment.end.saturating_sub(valued_at.max(segment.start));
-            let whole = segment.end.saturating_sub(segment.start);
-            let value = segment.value.share(length(left), length(whole));
+            let value = if valued_at <= segment.start {
+                segment.value
+            } else {
+                let left = segment.end.saturating_sub(valued_at);
+                let whole = segment.end.saturating_sub(segment.start);
+                segment.value.share(length(left), length(whole))
+            };
             self.returned.push(Returned {
                 by: purchase.charge.clone(),
                 unit: segment.unit.clone(),
@@ -218,4 +222,4 @@ fn length(ms: i64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -29,7 +29,7 @@ impl Provider {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
-    /// Nothing was paid yet.
+    /// Nothing was paid yet; or it was, and its time has not come.
     Pending,
     /// In a free trial.
     Trialing,

@@ -198,6 +198,21 @@ fn millis(duration: Duration) -> Millis {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Now, and up to when the charge's chain is known: money for the charge that has an amount now may stand in blocks that are
+/// not read yet.
+async fn seen_up_to(work: &mut Work<'_>, terms: &ChargeTerms) -> Result<(Millis, Millis), EngineError> {
+    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
+    Ok((work.now, row.map_or(0, |row| row.heights.absent_ms)))
+}
+
+/// From when a lease matches payments, and when its amount is free again.
+const fn lease_times(terms: &ChargeTerms) -> (Millis, Millis) {
+    (
+        terms.created_at - CLOCK_SKEW_MS,
+        terms.grace_until.saturating_add(REST_MS),
+    )
+}
+
 /// Makes the amount due one that no other charge may be asked for.
 async fn lease_amount(
     work: &mut Work<'_>,
@@ -205,9 +220,7 @@ async fn lease_amount(
     pool: SuffixPool,
 ) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
-    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
-    // Money for the charge that has an amount now may stand in blocks that are not read yet.
-    let seen = (work.now, row.map_or(0, |row| row.heights.absent_ms));
+    let seen = seen_up_to(work, terms).await?;
     let taken = store::pool_usage(work.tx.conn(), place, terms.quote.asked, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
@@ -217,10 +230,7 @@ async fn lease_amount(
             problem: "too many open charges for this price; try again when some have closed".to_owned(),
         });
     }
-    let times = (
-        terms.created_at - CLOCK_SKEW_MS,
-        terms.grace_until.saturating_add(REST_MS),
-    );
+    let times = lease_times(terms);
     for _ in 0..AMOUNT_TRIES {
         let mut bytes = [0_u8; 8];
         getrandom::fill(&mut bytes).map_err(|_| EngineError::NoRandomness)?;
@@ -237,6 +247,25 @@ async fn lease_amount(
         code: "AMOUNTS_EXHAUSTED",
         problem: "no unique amount was free; try again".to_owned(),
     })
+}
+
+/// Leases what is left of a partly paid charge beside what it asked for, so that whoever pays just that pays for it: where
+/// it carries an addition still, and no other charge has it.
+pub(super) async fn lease_rest(
+    work: &mut Work<'_>,
+    charge: &Charge,
+    decimals: u8,
+) -> Result<(), EngineError> {
+    let rest = charge.terms.due.saturating_sub(charge.totals.seen);
+    if !ledger::carries_suffix(rest, decimals) {
+        return Ok(());
+    }
+    let mut terms = charge.terms.clone();
+    terms.due = rest;
+    let seen = seen_up_to(work, &terms).await?;
+    let times = lease_times(&terms);
+    work.tx.lease_amount(&terms, times, seen).await?;
+    Ok(())
 }
 
 /// Cancels a tenant's charge. It is still watched until its grace ends.

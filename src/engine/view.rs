@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Interval,
-    Level, MatchRule, Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState,
-    TokenDomain, Totals, WhenActive,
+    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Interval, Level, MatchRule,
+    Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, TokenDomain, Totals,
+    WhenActive,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.

@@ -1,5 +1,6 @@
 //! The API over an engine on a database of its own, asked as a caller would ask.
 
+mod accounts;
 mod asking;
 mod browser;
 mod charges;

@@ -6,23 +6,23 @@ use super::*;
 use crate::domain::{ChainId, ChargeTerms, Flags, Interval, Quote, Totals};
 
 const HOUR: Millis = 3_600_000;
-const DAY: Millis = 24 * HOUR;
+pub(super) const DAY: Millis = 24 * HOUR;
 const GRACES: Graces = Graces {
     renewal_ms: DAY,
     reversal_ms: HOUR,
 };
 
-fn tenant() -> TenantId {
+pub(super) fn tenant() -> TenantId {
     "acme".parse().unwrap()
 }
 
-fn usd(units: i64) -> Credit {
+pub(super) fn usd(units: i64) -> Credit {
     let size = Credit::of(Amount::from(units.unsigned_abs()), 0);
     if units < 0 { Credit::ZERO.minus(size) } else { size }
 }
 
 /// A charge of whole dollars that was paid at `paid_at`, if it was.
-fn charge(id: &str, plan: &str, price: u64, paid_at: Option<Millis>) -> Charge {
+pub(super) fn charge(id: &str, plan: &str, price: u64, paid_at: Option<Millis>) -> Charge {
     let amount = Amount::from(price);
     Charge {
         terms: ChargeTerms {

@@ -223,6 +223,22 @@ fn a_reversed_payment_leaves_what_would_have_been_without_it() {
 }
 
 #[test]
+fn what_never_began_is_given_back_whole() {
+    let waits_for_ever = Purchase {
+        not_before: Some(Millis::MAX),
+        ..month(0, "pro", "2025-06-01T00:00:00Z", "25")
+    };
+    let business = month(1, "business", "2025-06-11T00:00:00Z", "75");
+    let timeline = assert_line(
+        &[waits_for_ever, business.clone()],
+        0,
+        &[("business", "2025-06-11T00:00:00Z", "2025-07-11T00:00:00Z")],
+    );
+    let back: Vec<_> = timeline.returned_by(&business.charge).collect();
+    assert_eq!(back, [("USD", usd("25"))]);
+}
+
+#[test]
 fn a_time_beyond_all_calendars_is_no_panic() {
     let far = bought(0, "pro", i64::MAX, Interval::Year, "25");
     let early = bought(1, "starter", i64::MIN, Interval::Month, "25");
@@ -230,36 +246,39 @@ fn a_time_beyond_all_calendars_is_no_panic() {
 }
 
 /// What the line is, day by day: whose each day is.
-type Days = BTreeMap<i64, usize>;
+pub(in crate::billing) type Days = BTreeMap<i64, usize>;
 
 /// The rules again, the slow way: a calendar on which each purchase crosses out its days, and its share of each day.
-fn by_hand(purchases: &[Purchase], grace_days: i64) -> (Days, Vec<Credit>) {
+pub(in crate::billing) fn by_hand(purchases: &[Purchase], grace_days: i64) -> (Days, Vec<Credit>) {
     let mut days = Days::new();
     let mut worth: Vec<Credit> = purchases.iter().map(|purchase| purchase.value).collect();
     let mut returned = vec![Credit::ZERO; purchases.len()];
     for (order, purchase) in purchases.iter().enumerate() {
-        let from = purchase
-            .not_before
-            .map_or(purchase.paid_at, |day| day.max(purchase.paid_at))
-            / DAY_MS;
+        let paid_on = purchase.paid_at / DAY_MS;
+        let from = purchase.not_before.map_or(paid_on, |at| paid_on.max(at / DAY_MS));
+        let worth_from = if from == paid_on {
+            from.min(purchase.quoted_at / DAY_MS)
+        } else {
+            from
+        };
         let better = days
             .iter()
             .rev()
             .find(|(day, of)| **day >= from && purchases[**of].rank >= purchase.rank)
             .map(|(day, _)| *day);
         let mut start = better.map_or(from, |day| day + 1);
-        for of in 0..order {
-            let all = days.values().filter(|day| **day == of).count();
-            let mine: Vec<i64> = days
-                .iter()
-                .filter(|(day, whose)| **whose == of && **day >= start)
-                .map(|(day, _)| *day)
-                .collect();
+        for (of, worth) in worth.iter_mut().enumerate().take(order) {
+            let days_of = |from: i64| -> Vec<i64> {
+                let whose = days.iter().filter(|(day, whose)| **whose == of && **day >= from);
+                whose.map(|(day, _)| *day).collect()
+            };
+            let mine = days_of(start);
             if mine.is_empty() {
                 continue;
             }
-            let share = worth[of].share(mine.len() as u64, all as u64);
-            worth[of] = worth[of].minus(share);
+            let (left, all) = (days_of(worth_from).len(), days_of(i64::MIN).len());
+            let share = worth.share(left as u64, all as u64);
+            *worth = worth.minus(share);
             returned[order] = returned[order].plus(share);
             for day in mine {
                 days.remove(&day);
@@ -302,6 +321,7 @@ fn random_purchases(random: &mut Random) -> Vec<Purchase> {
             random.pick(&["8", "25", "75.000001"]),
         );
         purchase.not_before = (random.below(5) == 0).then(|| paid_at + day(random, 60));
+        purchase.quoted_at = paid_at - day(random, 4);
         purchase
     });
     purchases.collect()
