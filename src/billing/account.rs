@@ -49,6 +49,7 @@ pub fn fold_account(
     let certain = bought(&|charge| charge.state == ChargeState::Paid);
     let last_paid = certain.iter().map(|purchase| purchase.paid_at).max();
     let change = change.filter(|change| last_paid.is_none_or(|paid_at| paid_at <= change.at));
+    let at = as_of(&certain, now);
     let certain = lay_out(&certain, graces.renewal_ms);
     let grace_ends = charges
         .iter()
@@ -63,9 +64,9 @@ pub fn fold_account(
         possible: &possible,
         grace_ends,
         change,
-        now,
+        at,
     };
-    let bounds = [certain.next_change(now), possible.next_change(now), grace_ends];
+    let bounds = [certain.next_change(at), possible.next_change(at), grace_ends];
     Account {
         sources: plans(charges, known)
             .into_iter()
@@ -96,6 +97,14 @@ pub fn purchase(charge: &Charge, known: &[Source]) -> Option<Purchase> {
         unit: terms.quote.unit.clone(),
         value: Credit::of(terms.price.saturating_sub(missing), terms.quote.decimals),
     })
+}
+
+/// The time by which `purchases` are judged at `now`: a chain's clock may be ahead of ours, and what was paid by it counts at
+/// once.
+#[must_use]
+pub fn as_of(purchases: &[Purchase], now: Millis) -> Millis {
+    let paid = purchases.iter().map(|purchase| purchase.paid_at);
+    paid.fold(now, Millis::max)
 }
 
 /// Until when what a reversed charge bought goes on.
@@ -131,19 +140,19 @@ struct Lines<'a> {
     possible: &'a Timeline,
     grace_ends: Option<Millis>,
     change: Option<&'a PlanChange>,
-    now: Millis,
+    at: Millis,
 }
 
 impl Lines<'_> {
     fn source(&self, plan: &PlanId) -> Source {
-        let now = self.now;
-        let covers = |run: &Run| run.covers(now);
-        let certain = self.certain.run_of(plan, now);
-        let in_grace = self.possible.run_of(plan, now).filter(covers);
+        let at = self.at;
+        let covers = |run: &Run| run.covers(at);
+        let certain = self.certain.run_of(plan, at);
+        let in_grace = self.possible.run_of(plan, at).filter(covers);
         let (run, state) = match (certain, in_grace) {
-            (Some(run), _) if run.covers(now) => (Some(run), SourceState::Active),
+            (Some(run), _) if run.covers(at) => (Some(run), SourceState::Active),
             (_, Some(run)) => (Some(run), SourceState::PastDue),
-            (Some(run), None) if run.start > now => (Some(run), SourceState::Pending),
+            (Some(run), None) if run.start > at => (Some(run), SourceState::Pending),
             (run, None) => (run, SourceState::Ended),
         };
         let end = run.as_ref().map(|run| run.end);

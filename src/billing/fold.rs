@@ -97,11 +97,11 @@ fn access(source: &Source, now: Millis) -> Access {
     }
 }
 
-/// When the source begins, where our clock says so.
+/// When the source begins, where our clock says so: what is active has begun, whatever that says.
 fn begin(source: &Source) -> Option<Millis> {
-    match source.provider {
-        Provider::Crypto => source.period_start,
-        Provider::Stripe => None,
+    match (source.provider, source.state) {
+        (Provider::Crypto, SourceState::Pending) => source.period_start,
+        _ => None,
     }
 }
 

@@ -174,6 +174,7 @@ impl Wanted<'_> {
             .filter(|charge| charge.state == ChargeState::Paid)
             .filter_map(|charge| billing::purchase(charge, &sources))
             .collect();
+        let now = billing::as_of(&purchases, now);
         // After every charge of ours, whose ids are lower.
         let id = super::parse_own("~")?;
         purchases.push(Purchase {

@@ -204,6 +204,19 @@ fn a_reversed_upgrade_falls_back_to_what_is_still_paid() {
 }
 
 #[test]
+fn what_was_paid_by_a_clock_ahead_of_ours_counts_at_once() {
+    let ahead = charge("a", "pro", 30, Some(DAY + 1));
+    let account = fold(std::slice::from_ref(&ahead), DAY);
+    let source = &account.sources[0];
+    assert_eq!(
+        (source.state, source.period_start),
+        (SourceState::Active, Some(DAY + 1))
+    );
+    assert!(gives_access(source, DAY));
+    assert_eq!(account.changes_at, source.period_end);
+}
+
+#[test]
 fn a_wish_for_the_end_holds_until_the_next_payment() {
     let paid = charge("a", "pro", 30, Some(10));
     let end = PlanChange { next: None, at: DAY };
