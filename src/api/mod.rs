@@ -31,6 +31,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verify;
 mod wallets;
 mod webhooks;

@@ -72,6 +72,7 @@ impl Command for CreateCharge {
             });
         }
         let wanted = self.wish().find(work.engine, work.settings)?;
+        work.engine.check_payable(wanted.token)?;
         let product = Product::Plan {
             plan: wanted.plan.clone(),
             interval: wanted.interval,

@@ -10,6 +10,7 @@ mod gates;
 mod health;
 mod paying;
 mod payments;
+mod tokens;
 mod wallets;
 mod webhooks;
 
