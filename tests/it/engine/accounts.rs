@@ -417,8 +417,8 @@ async fn a_wish_for_the_end_is_shown_and_a_higher_plan_is_paid_for(database: Dat
     };
     let none = world.engine.execute(change("pro", Interval::Month)).await;
     assert_eq!(code(none), "NO_SUBSCRIPTION");
-    let charge = world.ask("acme").await;
-    settle(&mut world, &charge, charge.due, 1).await;
+    let paid = world.ask("acme").await;
+    settle(&mut world, &paid, paid.due, 1).await;
     let up = world.engine.execute(change("enterprise", Interval::Month)).await;
     assert_eq!(code(up), "UPGRADE_NEEDS_PAYMENT");
     world.engine.execute(change("pro", Interval::Year)).await.unwrap();
