@@ -2,6 +2,8 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
+use alloy::primitives::U256;
+
 use crate::domain::{
     Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentFlag,
     PaymentState, Token, Totals,
@@ -69,6 +71,14 @@ fn suffix_pool(decimals: u8) -> SuffixPool {
             step: 10_u64.saturating_pow(decimals - 6),
         },
     }
+}
+
+/// Whether an amount carries one of these additions: nobody pays it by chance.
+#[must_use]
+pub fn carries_suffix(amount: Amount, SuffixPool { count, step }: SuffixPool) -> bool {
+    let step = U256::from(step);
+    let addition = amount.0 % (U256::from(count + 1) * step);
+    !addition.is_zero() && (addition % step).is_zero()
 }
 
 /// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain; those of nobody that may
@@ -429,6 +439,46 @@ mod tests {
                 step: 1_000_000_000_000
             }
         );
+    }
+
+    #[test]
+    fn an_amount_carries_an_addition_where_it_is_neither_round_nor_finer() {
+        let carries = |base: &str, decimals| carries_suffix(base.parse().unwrap(), suffix_pool(decimals));
+        for carried in ["5000001", "5009999", "1"] {
+            assert!(carries(carried, 6), "{carried}");
+        }
+        for bare in ["0", "5000000", "5010000", "15000000"] {
+            assert!(!carries(bare, 6), "{bare}");
+        }
+        assert!(carries("5000001000000000000", 18));
+        assert!(!carries("5000001000000000001", 18) && !carries("5010000000000000000", 18));
+        assert!(!carries("5", 2) && carries("5", 3));
+    }
+
+    #[test]
+    fn unique_amounts_of_the_native_coin_are_billionths() {
+        let coin = Token {
+            chain: ChainId(1),
+            address: NATIVE_COIN,
+            symbol: "ETH".to_owned(),
+            unit: "ETH".to_owned(),
+            decimals: 18,
+            dust: Amount::from(1),
+        };
+        let pool = suffixes(&coin);
+        assert_eq!((pool.count, pool.step), (9_999, 1_000_000_000));
+        let due = |suffix: u64| {
+            let price = Amount::from_units("0.005", 18).unwrap();
+            price.saturating_add(Amount::from(suffix * pool.step))
+        };
+        assert_eq!(due(1).to_units(18), "0.005000001");
+        assert_eq!(due(9_999).to_units(18), "0.005009999");
+        assert!(carries_suffix(due(7), pool) && !carries_suffix(due(0), pool));
+        let token = Token {
+            address: alloy::primitives::Address::ZERO,
+            ..coin
+        };
+        assert_eq!(suffixes(&token), suffix_pool(18));
     }
 
     #[test]

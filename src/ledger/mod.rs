@@ -10,7 +10,7 @@ mod notice;
 mod reference;
 mod suggest;
 
-pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffixes};
+pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffixes};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
 pub use matching::{Match, decide};
 pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
