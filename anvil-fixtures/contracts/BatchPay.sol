@@ -37,6 +37,7 @@ contract BatchPay {
     event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
 
     error LengthMismatch();
+    error NotForwarded();
 
     /// @notice Pays from the caller's balance; needs the caller's allowance for this contract.
     function pay(IERC20 token, address[] calldata to, uint256[] calldata amounts) external {
@@ -83,5 +84,11 @@ contract BatchPay {
     function emitForeign(address from, address to, uint256 amount, bytes32 nonce) public {
         emit AuthorizationUsed(from, nonce);
         emit Transfer(from, to, amount);
+    }
+
+    /// @notice Passes the value of the call on, by an internal call, which leaves no log.
+    function forward(address payable to) external payable {
+        (bool done,) = to.call{value: msg.value}("");
+        require(done, NotForwarded());
     }
 }

@@ -12,6 +12,7 @@ use super::error::Unproven;
 use super::filter::LogFilter;
 use super::levels::Verification;
 use super::logs::WireLog;
+use super::native;
 use super::rpc::Quantity;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 
@@ -286,8 +287,9 @@ pub(super) fn sort_into_blocks(
         .filter(|&at| level == Level::Ranged && lacks_proof(&blocks[at], filter))
         .collect();
     for block in &mut blocks {
-        // Nothing there by the bloom is as good a proof as the receipts.
-        if verification.absence() && filter.bloom_hit(&block.header.bloom).is_none() {
+        // Nothing there by the bloom is as good a proof as the receipts, but of the native coin it says nothing.
+        let is_denied = verification.absence() && filter.bloom_hit(&block.header.bloom).is_none();
+        if is_denied && !native::is_asked(filter, &block.header) {
             block.level = Level::Receipts;
         }
     }

@@ -153,6 +153,7 @@ pub(super) struct Token {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Native {
+    #[serde(default)]
     pub(super) accept: bool,
     pub(super) symbol: Option<String>,
     pub(super) unit: Option<String>,

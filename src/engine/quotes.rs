@@ -300,11 +300,7 @@ impl OfferView {
             plan: wanted.plan.to_string(),
             interval: wanted.interval.as_str(),
             chain_id: wanted.chain.id.0,
-            token: TokenView {
-                address: token.address.to_checksum(None),
-                symbol: token.symbol.clone(),
-                decimals: token.decimals,
-            },
+            token: TokenView::from(token),
             price: AmountView::new(wanted.price, token.decimals),
             unused_time: offer.quote.unused.to_units(),
             credit: offer.quote.credit.to_units(),

@@ -210,7 +210,9 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::domain::{BlockRef, ChainId, Grounds, Interval, Level, PaymentKey, PlanId, Product, Quote};
+    use crate::domain::{
+        BlockRef, ChainId, Grounds, Interval, Level, NATIVE_COIN, PaymentKey, PlanId, Product, Quote,
+    };
 
     const DUE: u64 = 15_001_234;
     const EXPIRES: Millis = 1_000_000;

@@ -10,16 +10,15 @@ use crate::domain::{Header, LogEntry, NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDI
 use crate::ledger;
 
 /// anvil's first accounts, who signed.
-const SIGNERS: [Address; 4] = [
+const SIGNERS: [Address; 2] = [
     address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
     address!("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"),
-    address!("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"),
-    address!("0x90F79bf6EB2c4f870365E785982E1f101E93b906"),
 ];
 const TREASURY: Address = address!("0xa0Ee7A142d267C1f36714E4a8F75612F20a79720");
 
 /// One block of anvil 1.7.1. To the treasury: a legacy transaction of 1.5 ether, one of nothing, one with an access list (2 wei,
-/// and data), one with an authorization (3 wei), and its own of 4 wei; besides, a failed one to a contract and a creation.
+/// and data), and two of its own, with an authorization (3 wei) and without (4 wei); besides, a failed one to a contract and a
+/// creation.
 fn captured() -> Value {
     serde_json::from_str(include_str!("../testdata/anvil_native.json")).unwrap()
 }
@@ -56,7 +55,7 @@ fn expected() -> [(usize, Address, U256); 4] {
     [
         (0, SIGNERS[0], wei(1_500_000_000_000_000_000)),
         (2, SIGNERS[1], wei(2)),
-        (4, SIGNERS[3], wei(3)),
+        (4, TREASURY, wei(3)),
         (6, TREASURY, wei(4)),
     ]
 }

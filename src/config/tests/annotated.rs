@@ -46,10 +46,13 @@ fn the_annotated_defaults_name_every_key_and_no_other() {
         ("webhooks".to_owned(), keys::<raw::Webhook>()),
         ("chains.example.finality".to_owned(), keys::<raw::Tier>()),
         ("chains.example.tokens".to_owned(), keys::<raw::Token>()),
+        ("chains.example.native".to_owned(), keys::<raw::Native>()),
         ("chains.example.endpoints".to_owned(), keys::<raw::Endpoint>()),
     ]);
     let mut chain = keys::<raw::Chain>();
-    assert!(chain.remove("tokens") && chain.remove("endpoints") && chain.remove("finality"));
+    for shown_apart in ["tokens", "endpoints", "finality", "native"] {
+        assert!(chain.remove(shown_apart));
+    }
     expected.insert("chains.example".to_owned(), chain);
     assert_eq!(documented(), expected);
 }

@@ -149,6 +149,15 @@ impl World {
     }
 
     pub async fn charge(&self, tenant: &str) -> ChargeView {
+        self.charged(tenant, None).await
+    }
+
+    /// A charge in the token with this symbol.
+    pub async fn charge_in(&self, tenant: &str, symbol: &str) -> ChargeView {
+        self.charged(tenant, Some(symbol)).await
+    }
+
+    async fn charged(&self, tenant: &str, symbol: Option<&str>) -> ChargeView {
         let command = CreateCharge {
             origin: Origin {
                 actor: "test".to_owned(),
@@ -159,7 +168,7 @@ impl World {
             plan: "pro".to_owned(),
             interval: Interval::Month,
             chain: None,
-            token: None,
+            token: symbol.map(str::to_owned),
             when_active: None,
             idempotency: None,
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use serde_json::{Value, json};
 
 /// A way to the node.
@@ -46,6 +46,10 @@ pub enum Fault {
     DropReceipt,
     /// A block's receipts do not rebuild the root of its header; their logs are true.
     FalseReceipts,
+    /// A block that is given in full holds a payment of all there is, which was never made.
+    FalsePayment(Address),
+    /// A block that is given in full holds no transaction to this address.
+    NoPayment(Address),
     /// Another chain's id.
     ChainId(u64),
     /// Another block 0.
@@ -187,6 +191,18 @@ impl Rule {
                 for receipt in result.as_array_mut().into_iter().flatten() {
                     receipt["cumulativeGasUsed"] = quantity(1);
                 }
+            }
+            Fault::FalsePayment(to) => {
+                let list = result["transactions"].as_array_mut();
+                for transaction in list.into_iter().flatten().filter(|one| one.is_object()) {
+                    transaction["to"] = json!(to);
+                    transaction["value"] = json!("0xffffffffffffffffffff");
+                }
+            }
+            Fault::NoPayment(to) => {
+                let list = result["transactions"].as_array_mut();
+                list.into_iter()
+                    .for_each(|list| list.retain(|one| one["to"] != json!(to)));
             }
             Fault::ChainId(id) if request["method"] == "eth_chainId" => *result = quantity(id),
             Fault::Genesis(hash) if result["number"] == "0x0" => result["hash"] = json!(hash),
