@@ -281,9 +281,10 @@ impl Payments {
             let scaled = due.0.saturating_mul(alloy::primitives::U256::from(basis_points));
             Amount(scaled / alloy::primitives::U256::from(10_000))
         };
-        let units = match token.is_native() {
-            true => Amount::ZERO,
-            false => Amount::from_units(&self.tolerance_units, token.decimals).unwrap_or_default(),
+        let units = if token.is_native() {
+            Amount::ZERO
+        } else {
+            Amount::from_units(&self.tolerance_units, token.decimals).unwrap_or_default()
         };
         units
             .max(share(self.tolerance_basis_points))

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Entitlement, Grounds, Hindrance, Interval,
-    Level, MatchRule, Millis, NATIVE_COIN, Payment, PaymentFlag, PaymentState, Product, Provider, Source,
-    SourceState, Token, TokenDomain, Totals, WhenActive,
+    Access, Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Entitlement, Finality, Grounds, Hindrance,
+    Interval, Level, MatchRule, Millis, NATIVE_COIN, Payment, PaymentFlag, PaymentState, Product, Provider,
+    Source, SourceState, Tier, Token, TokenDomain, Totals, WhenActive,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -167,16 +167,8 @@ impl ChargeView {
             .rev()
             .find(|payment| payment.state != PaymentState::Orphaned);
         let depth = |payment: &Payment| read.map(|read| (read + 1).saturating_sub(payment.block.number));
-        let is_native = terms.token == NATIVE_COIN;
-        let tier = chain.and_then(|chain| match is_native {
-            true => chain.finality.tiers().last(),
-            false => chain.finality.tier_of(terms.due, decimals),
-        });
+        let tier = chain.and_then(|chain| tier_of(&chain.finality, terms, decimals));
         let token_address = terms.token.to_checksum(None);
-        let what = match is_native {
-            true => "the network's own coin".to_owned(),
-            false => format!("token {token_address}"),
-        };
         let treasury = terms.treasury.to_checksum(None);
         let chain_name = chain.map_or_else(|| terms.chain.caip2(), |chain| chain.name.clone());
         Self {
@@ -197,16 +189,12 @@ impl ChargeView {
             payment_uri: payment_uri(terms, to_pay),
             reference: charge.reference.to_string(),
             authorization: None,
-            instructions: format!(
-                "Send exactly {} {symbol} ({what}) on {chain_name} (chain {}) to {treasury}",
-                to_pay.to_units(decimals),
-                terms.chain
-            ),
+            instructions: instructions(terms, &to_pay.to_units(decimals), &symbol, &chain_name),
             token: TokenView {
                 address: token_address,
                 symbol,
                 decimals,
-                native: is_native,
+                native: terms.token == NATIVE_COIN,
             },
             treasury,
             remaining: amount(terms.due.saturating_sub(charge.totals.seen)),
@@ -265,6 +253,29 @@ impl ChargeView {
             ..self
         }
     }
+}
+
+/// The tier of what is due; the native coin's is the highest, whatever the amount.
+fn tier_of<'f>(finality: &'f Finality, terms: &ChargeTerms, decimals: u8) -> Option<&'f Tier> {
+    if terms.token == NATIVE_COIN {
+        finality.tiers().last()
+    } else {
+        finality.tier_of(terms.due, decimals)
+    }
+}
+
+/// What to do, in words.
+fn instructions(terms: &ChargeTerms, units: &str, symbol: &str, chain_name: &str) -> String {
+    let what = if terms.token == NATIVE_COIN {
+        "the network's own coin".to_owned()
+    } else {
+        format!("token {}", terms.token.to_checksum(None))
+    };
+    let treasury = terms.treasury.to_checksum(None);
+    format!(
+        "Send exactly {units} {symbol} ({what}) on {chain_name} (chain {}) to {treasury}",
+        terms.chain
+    )
 }
 
 /// The payment request for so much as a URI (EIP-681).

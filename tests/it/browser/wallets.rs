@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tollgate::engine::ChargeView;
 
 use super::{Served, assert_accessible, told};
-use crate::harness::anvil::TestUsdc;
+use crate::harness::anvil::{Anvil, TestUsdc};
 use crate::harness::chromium::{Call, Tab};
+use crate::live::native::coin;
 use crate::live::world::{On, World};
 
 /// A page over a chain, with a wallet.
@@ -23,7 +24,11 @@ struct Till {
 impl Till {
     /// `settings` say what is unusual about the wallet.
     async fn open(settings: Value) -> Self {
-        let world = Arc::new(World::new(On::Sqlite, 2).await);
+        Self::over(World::new(On::Sqlite, 2).await, settings).await
+    }
+
+    async fn over(world: World, settings: Value) -> Self {
+        let world = Arc::new(world);
         world.wait_read().await;
         let served = Served::over(&world.engine).await;
         let charge = world.charge("acme").await;
@@ -90,6 +95,18 @@ async fn a_wallet_on_another_network_is_switched_and_pays() {
     till.paid().await;
     assert!(till.was_asked("wallet_switchEthereumChain").await);
     assert!(till.was_asked("eth_sendTransaction").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_networks_own_coin_is_sent_as_the_transactions_value() {
+    let world = World::over(Anvil::start().await, On::Sqlite, 2, |chain| {
+        chain.tokens = vec![coin()];
+    });
+    let till = Till::over(world.await, json!({})).await;
+    till.tab.wait_text(".by-hand", "the network’s own coin").await;
+    till.click().await;
+    till.paid().await;
+    assert!(till.was_asked("eth_getBalance").await && !till.was_asked("eth_call").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ mod faults;
 mod finality;
 mod holdings;
 mod lagging;
-mod native;
+pub mod native;
 mod notices;
 mod payments;
 mod proxied;

@@ -20,7 +20,7 @@ sol! {
 }
 
 /// The coin, at the price of a token of the catalogue's currency.
-fn coin() -> Token {
+pub fn coin() -> Token {
     Token {
         chain: CHAIN,
         address: NATIVE_COIN,
