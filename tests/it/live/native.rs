@@ -261,7 +261,7 @@ async fn payments_of_the_time_it_was_stopped_are_read_one_by_one_and_by_ranges()
 #[tokio::test]
 async fn tokens_are_taken_beside_the_coin_in_one_block() {
     let world = World::over(Anvil::start().await, On::Sqlite, 2, |chain| {
-        chain.tokens.push(coin())
+        chain.tokens.push(coin());
     })
     .await;
     world.wait_read().await;

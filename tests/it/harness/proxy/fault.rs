@@ -200,9 +200,9 @@ impl Rule {
                 }
             }
             Fault::NoPayment(to) => {
-                let list = result["transactions"].as_array_mut();
-                list.into_iter()
-                    .for_each(|list| list.retain(|one| one["to"] != json!(to)));
+                if let Some(list) = result["transactions"].as_array_mut() {
+                    list.retain(|one| one["to"] != json!(to));
+                }
             }
             Fault::ChainId(id) if request["method"] == "eth_chainId" => *result = quantity(id),
             Fault::Genesis(hash) if result["number"] == "0x0" => result["hash"] = json!(hash),
