@@ -45,10 +45,10 @@ impl ChainTask {
                     head: head.number,
                 })
                 .await?;
-            self.take(&anew);
+            self.take(&anew, head.number);
             return Ok(());
         }
-        self.take(&opened);
+        self.take(&opened, head.number);
         if let Some(held) = opened.row.quarantined {
             return Err(Halt::Quarantined(held.reason).into());
         }
@@ -66,7 +66,7 @@ impl ChainTask {
                         head: head.number,
                     })
                     .await?;
-                self.take(&anew);
+                self.take(&anew, head.number);
             }
         }
         Ok(())
@@ -107,11 +107,13 @@ impl ChainTask {
         }
     }
 
-    fn take(&mut self, opened: &OpenedChain) {
+    /// The head is not stored: before it is announced, it is where the chain was found.
+    fn take(&mut self, opened: &OpenedChain, head: u64) {
         self.expect_genesis(opened.row.genesis);
         self.fence = opened.fence;
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
+        self.heights.head = head;
         self.keep(&opened.headers);
         self.tags = Tags::new(self.settings.agree);
         self.council = Council::new(self.settings.agree);
