@@ -296,6 +296,7 @@ fn routes(config: &Config, engine: &Engine, health: &Health, tokens: &Arc<Verifi
         server: config.server.clone(),
         stripe: config.stripe.clone(),
         tokens: Arc::clone(tokens),
+        receipts: config.receipts,
     };
     api::router(engine.clone(), settings, health.clone())
 }

@@ -105,6 +105,14 @@ create table server_secret (
     value bytea not null
 );
 
+-- The keys that receipts are signed by (Ed25519). One that was retired signs no more, and verifies for a while.
+create table receipt_key (
+    kid text primary key,
+    seed bytea not null,
+    created_at bigint not null,
+    retired_at bigint
+);
+
 -- The tokens that take authorizations (EIP-3009), by what signatures name them (EIP-712), as their contracts say.
 create table token_domain (
     chain bigint not null,

@@ -25,6 +25,7 @@ mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod receipts;
 mod streams;
 mod subscription;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod wallets;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub stripe: config::Stripe,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// How receipts are made.
+    pub receipts: config::Receipts,
 }
 
 /// What every handler may use.
@@ -81,6 +85,7 @@ struct App {
     document: String,
     seats: Arc<Seats>,
     pages: Pages,
+    receipt_ttl: Duration,
 }
 
 type Shared = Arc<App>;
@@ -124,6 +129,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
         .routes(routes!(documents::show))
+        .routes(routes!(receipts::keys))
         .routes(routes!(pages::pay));
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
@@ -132,7 +138,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
-        .routes(routes!(verify::verify));
+        .routes(routes!(verify::verify))
+        .routes(routes!(receipts::create));
     let billing = group()
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
@@ -192,6 +199,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         server,
         stripe,
         tokens,
+        receipts,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
@@ -199,6 +207,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
+        receipt_ttl: receipts.ttl,
         engine,
         stripe,
         tokens,

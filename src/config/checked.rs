@@ -24,6 +24,8 @@ pub struct Config {
     pub payments: Payments,
     /// `[wallets]`
     pub wallets: Wallets,
+    /// `[receipts]`
+    pub receipts: Receipts,
     /// `[stripe]`
     pub stripe: Stripe,
     /// `[jwt]`
@@ -108,6 +110,13 @@ pub struct Wallets {
     pub uri: String,
     /// How long a nonce lives.
     pub nonce_ttl: Duration,
+}
+
+/// Signed receipts of what gates answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipts {
+    /// How long one is good.
+    pub ttl: Duration,
 }
 
 /// Stripe's webhooks.

@@ -61,6 +61,12 @@ pub(super) struct Wallets {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Receipts {
+    pub(super) ttl: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Stripe {
     pub(super) webhook_secrets: Option<Vec<String>>,
     pub(super) webhook_secrets_file: Option<String>,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
+use super::receipts::ReceiptKeys;
 use crate::domain::{
     AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Reading, Source, TenantId, UserId,
     WalletLink,
@@ -72,6 +73,7 @@ pub(super) enum Change {
     Wallet(WalletLink),
     Gate(Box<Gate>),
     GateRemoved(TenantId, GateId),
+    ReceiptKeys(ReceiptKeys),
 }
 
 impl Change {
@@ -116,6 +118,7 @@ pub(super) struct Answers {
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
+    receipt_keys: RwLock<Arc<ReceiptKeys>>,
     sightings: Mutex<HashMap<ChargeId, Sighting>>,
 }
 
@@ -224,6 +227,7 @@ impl Answers {
             tenants: RwLock::new(tenants),
             wallets: RwLock::new(wallets),
             gates: RwLock::new(gates),
+            receipt_keys: RwLock::new(Arc::new(ReceiptKeys::load(conn).await?)),
             sightings: Mutex::default(),
         })
     }
@@ -270,6 +274,7 @@ impl Answers {
         *write(&self.tenants) = take(loaded.tenants);
         *write(&self.wallets) = take(loaded.wallets);
         *write(&self.gates) = take(loaded.gates);
+        *write(&self.receipt_keys) = take(loaded.receipt_keys);
         Ok(())
     }
 
@@ -336,6 +341,7 @@ impl Answers {
             Change::GateRemoved(tenant, id) => {
                 write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
             }
+            Change::ReceiptKeys(keys) => *write(&self.receipt_keys) = Arc::new(keys),
         }
     }
 
@@ -362,6 +368,10 @@ impl Answers {
             drop(state);
             self.unsight(chain, heights.read.map_or(0, |read| read.number));
         }
+    }
+
+    pub(super) fn receipt_keys(&self) -> Arc<ReceiptKeys> {
+        Arc::clone(&read(&self.receipt_keys))
     }
 
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {

@@ -18,6 +18,7 @@ mod lease;
 mod lock;
 mod outbox;
 mod payment;
+mod receipt;
 mod reference;
 mod renewal;
 mod review;
@@ -57,6 +58,7 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
     payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
+pub use receipt::{ReceiptKey, receipt_keys};
 pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};

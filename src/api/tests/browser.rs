@@ -73,6 +73,8 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("GET /api/billing/subscription", Needs::User(Role::User)),
     ("POST /api/billing/check", Needs::User(Role::User)),
     ("POST /api/token-gates/verify", Needs::User(Role::User)),
+    ("POST /api/token-gates/receipt", Needs::User(Role::User)),
+    ("GET /.well-known/jwks.json", Needs::Nothing),
     ("GET /api/billing/crypto/charge/{id}", Needs::User(Role::User)),
     ("GET /api/billing/crypto/charges", Needs::User(Role::User)),
     (

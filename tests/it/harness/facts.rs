@@ -11,12 +11,13 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
     "server_secret",
+    "receipt_key",
     "charge_reference",
     "token_domain",
     "observation",

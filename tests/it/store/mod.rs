@@ -10,6 +10,7 @@ mod holdings;
 mod leases;
 mod mailboxes;
 mod payments;
+mod receipts;
 mod references;
 mod reviews;
 mod samples;
