@@ -390,6 +390,16 @@ create table wallet_link (
 );
 create index wallet_link_by_address on wallet_link (address);
 
+-- Whose a wallet was that is nobody's now: it is not another user's at once.
+create table wallet_release (
+    tenant text not null,
+    address blob not null,
+    user_id text not null,
+    released_at bigint not null,
+    primary key (tenant, address)
+);
+create index wallet_release_by_time on wallet_release (released_at);
+
 -- What is owed to the chat product, and the record of why.
 
 create table outbox (

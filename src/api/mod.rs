@@ -156,7 +156,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()
         .routes(routes!(wallets::nonce))
-        .routes(routes!(wallets::link));
+        .routes(routes!(wallets::link))
+        .routes(routes!(wallets::unlink));
     let wallets_reads = group().routes(routes!(wallets::list));
     let admin = group()
         .routes(routes!(admin::chains))

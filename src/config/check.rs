@@ -197,12 +197,16 @@ fn wallets(raw: &raw::Wallets, faults: &mut Faults) -> Option<Wallets> {
     let uri = faults.take("wallets.uri", uri);
     let allowed = Duration::from_mins(1)..=Duration::from_hours(1);
     let nonce_ttl = faults.take("wallets.nonce_ttl", value::duration(&raw.nonce_ttl, &allowed));
+    let allowed = Duration::ZERO..=90 * Duration::from_hours(24);
+    let relink_after = value::duration(&raw.relink_after, &allowed);
+    let relink_after = faults.take("wallets.relink_after", relink_after);
     uri?;
     Some(Wallets {
         domain: domain?,
         // As written: a message must name it exactly, and parsing adds a slash.
         uri: raw.uri.clone(),
         nonce_ttl: nonce_ttl?,
+        relink_after: relink_after?,
     })
 }
 

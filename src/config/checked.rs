@@ -110,6 +110,8 @@ pub struct Wallets {
     pub uri: String,
     /// How long a nonce lives.
     pub nonce_ttl: Duration,
+    /// How long a wallet that a user gave up cannot become another's.
+    pub relink_after: Duration,
 }
 
 /// Signed receipts of what gates answer.

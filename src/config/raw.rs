@@ -57,6 +57,7 @@ pub(super) struct Wallets {
     pub(super) domain: String,
     pub(super) uri: String,
     pub(super) nonce_ttl: String,
+    pub(super) relink_after: String,
 }
 
 #[derive(Deserialize)]

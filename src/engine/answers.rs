@@ -71,6 +71,7 @@ pub(super) enum Change {
     WatchRestarted(ChainId, Watch),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
+    WalletReleased(WalletLink),
     Gate(Box<Gate>),
     GateRemoved(TenantId, GateId),
     ReceiptKeys(ReceiptKeys),
@@ -333,6 +334,11 @@ impl Answers {
                 let linked = wallets.entry((link.tenant, link.user)).or_default();
                 if let Err(place) = linked.binary_search(&link.address) {
                     linked.insert(place, link.address);
+                }
+            }
+            Change::WalletReleased(link) => {
+                if let Some(linked) = write(&self.wallets).get_mut(&(link.tenant, link.user)) {
+                    linked.retain(|address| *address != link.address);
                 }
             }
             Change::Gate(gate) => {

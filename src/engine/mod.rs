@@ -35,6 +35,7 @@ mod settle;
 mod stored;
 mod subscriptions;
 mod view;
+mod wallets;
 mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +50,7 @@ use crate::domain::ChainId;
 use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
-pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
+pub use access::{CreateGate, DeleteGate};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
@@ -77,6 +78,7 @@ pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
 pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
+pub use wallets::{IssueNonce, IssuedNonce, LinkWallet, UnlinkWallet};
 pub use work::{Command, Origin};
 
 use answers::{Answers, Change};

@@ -89,6 +89,7 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("POST /api/wallets/nonce", Needs::User(Role::User)),
     ("POST /api/wallets/link", Needs::User(Role::User)),
     ("GET /api/wallets", Needs::User(Role::User)),
+    ("DELETE /api/wallets/{address}", Needs::User(Role::User)),
     ("POST /api/billing/crypto/stablecoin", Needs::User(Role::Admin)),
     ("POST /api/billing/crypto/payment", Needs::User(Role::Admin)),
     ("DELETE /api/billing/crypto/charge/{id}", Needs::User(Role::Admin)),

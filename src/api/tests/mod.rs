@@ -179,6 +179,10 @@ fn config(folder: &std::path::Path) -> Config {
             domain: "chat.example.org".to_owned(),
             uri: "https://chat.example.org".to_owned(),
             nonce_ttl: Duration::from_mins(10),
+            relink_after: Duration::from_hours(24),
+        },
+        receipts: config::Receipts {
+            ttl: Duration::from_mins(5),
         },
         stripe: config::Stripe {
             webhook_secrets: vec!["whsec_of_last_year".into(), SECRET.into()],

@@ -10,7 +10,7 @@ on_both!(keys_are_retired_together_and_forgotten_when_they_are_old);
 fn key(kid: &str, created_at: i64) -> ReceiptKey {
     ReceiptKey {
         kid: kid.to_owned(),
-        seed: hash(u64::try_from(created_at).unwrap()),
+        seed: hash(u8::try_from(created_at).unwrap()),
         created_at,
         retired_at: None,
     }
