@@ -108,18 +108,19 @@ impl App {
     }
 }
 
+const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
+const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
+const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
+const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
+const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
+const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
+const WALLETS: Guard = Guard::Caller(&[Scope::Gates], Role::User);
+const WALLETS_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::User);
+const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
+
 /// Every route, by what it asks of its caller.
 fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
-    const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
-    const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
-    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
-    const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
-    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
-    const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
-    const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
-    const WALLETS: Guard = Guard::Caller(&[Scope::Gates], Role::User);
-    const WALLETS_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::User);
-    const ADMIN: Guard = Guard::Key(&[Scope::Admin]);
     let group = OpenApiRouter::new;
     let probes = group()
         .routes(routes!(probes::livez))

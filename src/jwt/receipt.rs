@@ -102,26 +102,26 @@ mod tests {
 
     #[test]
     fn nothing_of_a_receipt_can_be_changed() {
-        let signer = Signer::new(&[7; 32]).unwrap();
-        let receipt = signer.sign(&json!({"sub": "alice"}));
+        let key = Signer::new(&[7; 32]).unwrap();
+        let receipt = key.sign(&json!({"sub": "alice"}));
         let (signed, signature) = receipt.rsplit_once('.').unwrap();
         let verifies = |signed: &str| {
-            let key = ring::signature::UnparsedPublicKey::new(
+            let public = ring::signature::UnparsedPublicKey::new(
                 &ring::signature::ED25519,
-                signer.pair.public_key().as_ref(),
+                key.pair.public_key().as_ref(),
             );
             let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-            key.verify(signed.as_bytes(), &signature).is_ok()
+            public.verify(signed.as_bytes(), &signature).is_ok()
         };
         assert!(verifies(signed));
-        let other = signer.sign(&json!({"sub": "bob"}));
+        let other = key.sign(&json!({"sub": "bob"}));
         assert!(!verifies(other.rsplit_once('.').unwrap().0));
         let (header, claims) = signed.split_once('.').unwrap();
         let header = URL_SAFE_NO_PAD.decode(header).unwrap();
         let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
         assert_eq!(
             header,
-            json!({"alg": "EdDSA", "typ": "eligibility-receipt+jwt", "kid": signer.kid()})
+            json!({"alg": "EdDSA", "typ": "eligibility-receipt+jwt", "kid": key.kid()})
         );
         assert_eq!(URL_SAFE_NO_PAD.decode(claims).unwrap(), br#"{"sub":"alice"}"#);
     }
