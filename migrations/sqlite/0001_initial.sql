@@ -85,7 +85,8 @@ create index charge_by_creation on charge (created_at);
 create index charge_by_deadline on charge (state, expires_at);
 create index charge_by_time on charge (tenant, created_at, id);
 
--- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge.
+-- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge. What tells leases
+-- apart comes first in the key: no plan can read all leases of a token for one.
 create table amount_lease (
     chain bigint not null,
     token blob not null,
@@ -95,7 +96,7 @@ create table amount_lease (
     valid_from bigint not null,
     valid_until bigint not null,
     free_at bigint not null,
-    primary key (chain, token, treasury, due)
+    primary key (due, chain, token, treasury)
 );
 create index amount_lease_by_charge on amount_lease (charge);
 
@@ -122,6 +123,17 @@ create table token_domain (
     primary key (chain, token)
 );
 
+-- What keeps everybody from paying in a token (token_paused, treasury_blacklisted), and what no longer does, by the block
+-- that says so; the newest of each counts.
+create table token_notice (
+    chain bigint not null,
+    token blob not null,
+    hindrance text not null,
+    block_number bigint not null,
+    holds bigint not null,
+    primary key (chain, token, hindrance, block_number)
+);
+
 -- The nonces (EIP-3009) by which a payment names its charge, the n-th of each.
 create table charge_reference (
     chain bigint not null,
@@ -130,7 +142,7 @@ create table charge_reference (
     charge text not null,
     n bigint not null,
     used_at bigint,
-    primary key (chain, token, nonce)
+    primary key (nonce, chain, token)
 );
 create index charge_reference_by_charge on charge_reference (charge);
 

@@ -30,6 +30,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verify;
 mod wallets;
 mod webhooks;

@@ -6,11 +6,13 @@
 mod charge;
 mod decode;
 mod matching;
+mod notice;
 mod reference;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
 pub use matching::{Match, decide};
+pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
 pub use reference::reference;
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

@@ -10,6 +10,7 @@ mod health;
 mod paying;
 mod payments;
 mod receipts;
+mod tokens;
 mod wallets;
 mod webhooks;
 

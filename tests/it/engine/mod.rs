@@ -14,6 +14,7 @@ mod holdings;
 mod leadership;
 mod matching;
 mod mistrust;
+mod notices;
 mod proofs;
 mod quarantine;
 mod receipts;

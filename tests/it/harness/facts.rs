@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "chain",
     "header",
     "charge",
@@ -20,6 +20,7 @@ const TABLES: [&str; 27] = [
     "receipt_key",
     "charge_reference",
     "token_domain",
+    "token_notice",
     "observation",
     "payment",
     "claim",
