@@ -96,9 +96,11 @@ create table amount_lease (
     valid_from bigint not null,
     valid_until bigint not null,
     free_at bigint not null,
+    asked text not null,
     primary key (due, chain, token, treasury)
 );
 create index amount_lease_by_charge on amount_lease (charge);
+create index amount_lease_by_price on amount_lease (asked, chain, token, treasury);
 
 -- What only this service knows. Made once, when it is first needed.
 create table server_secret (

@@ -42,6 +42,7 @@ pub(super) async fn settle_charges(
     absent: Option<(ChainId, Millis)>,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
+    let mut changed: Vec<Charge> = Vec::new();
     let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
     for (before, payments, meant) in load(work, touched).await? {
         let absent_ms = match absent.entry(before.terms.chain) {
@@ -66,9 +67,11 @@ pub(super) async fn settle_charges(
             tenants.insert(before.terms.tenant.clone());
         }
         if after.sequence != before.sequence {
-            write(work, &before, &after, &payments).await?;
+            tell(work, &before, &after, &payments).await?;
+            changed.push(after);
         }
     }
+    work.tx.update_charges(&changed).await?;
     for tenant in tenants {
         refold_crypto(work, &tenant).await?;
     }
@@ -141,13 +144,13 @@ fn apply(before: &Charge, standing: Standing) -> Charge {
     after
 }
 
-async fn write(
+/// Records a change of a charge, and owes its events.
+async fn tell(
     work: &mut Work<'_>,
     before: &Charge,
     after: &Charge,
     payments: &[Payment],
 ) -> Result<(), EngineError> {
-    work.tx.update_charge(after).await?;
     work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));
