@@ -297,40 +297,23 @@ impl Answers {
                 chain,
                 stalled,
                 quarantined,
-            } => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    state.stalled = stalled;
-                    state.quarantined = quarantined;
+            } => self.change(chain, |state| {
+                state.stalled = stalled;
+                state.quarantined = quarantined;
+            }),
+            Change::Beat(chain, beat) => self.change(chain, |state| state.beat = Some(beat)),
+            Change::ChainLoaded(chain, mut loaded) => self.change(chain, |state| {
+                // Watches are never removed: one that was not loaded was added since.
+                for (contract, known) in state.contracts.drain() {
+                    loaded.contracts.entry(contract).or_insert(known);
                 }
-            }
-            Change::Beat(chain, beat) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).beat = Some(beat);
-                }
-            }
-            Change::ChainLoaded(chain, mut loaded) => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    // Watches are never removed: one that was not loaded was added since.
-                    for (contract, known) in state.contracts.drain() {
-                        loaded.contracts.entry(contract).or_insert(known);
-                    }
-                    *state = *loaded;
-                }
-            }
-            Change::Notices(chain, notices) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).notices = notices;
-                }
-            }
-            Change::WatchRestarted(chain, watch) => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    state.contracts.remove(&watch.contract);
-                    state.put_watch(watch);
-                }
-            }
+                *state = *loaded;
+            }),
+            Change::Notices(chain, notices) => self.change(chain, |state| state.notices = notices),
+            Change::WatchRestarted(chain, watch) => self.change(chain, |state| {
+                state.contracts.remove(&watch.contract);
+                state.put_watch(watch);
+            }),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
                 if tenants
@@ -359,6 +342,12 @@ impl Answers {
                 write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
             }
             Change::ReceiptKeys(keys) => *write(&self.receipt_keys) = Arc::new(keys),
+        }
+    }
+
+    fn change(&self, chain: ChainId, change: impl FnOnce(&mut ChainState)) {
+        if let Some(lock) = self.state(chain) {
+            change(&mut write(&lock));
         }
     }
 
