@@ -43,7 +43,7 @@ run: ## The service, optimised: make run CONFIG=path/to/tollgate.toml
 # Without a choice of targets cargo runs the tests of the library, the binary and tests/it, builds the examples, and leaves
 # the benches alone. Its summary stays the last thing that is printed.
 .PHONY: test
-test: fixtures postgres prometheus ## All tests, against a real anvil, SQLite, PostgreSQL and Prometheus
+test: fixtures postgres prometheus chromium ## All tests, against a real anvil, SQLite, PostgreSQL, Prometheus and Chromium
 	@npm --prefix anvil-fixtures run --silent check
 	exec cargo test --locked --no-fail-fast
 
@@ -98,6 +98,10 @@ postgres: ## Make sure that PostgreSQL's programs are there; as root on Debian, 
 .PHONY: prometheus
 prometheus: ## Make sure that Prometheus and promtool are there; as root on Debian, install them
 	@.ci/prometheus
+
+.PHONY: chromium
+chromium: ## Make sure that Chromium is there; as root on Debian, install it
+	@.ci/chromium
 
 # The same version everywhere, whatever else is installed; about three minutes on two cores, once.
 .tools/bin/cargo-deny:

@@ -113,6 +113,7 @@ fn settings(config: &Config) -> Settings {
         payments: config.payments.clone(),
         wallets: config.wallets.clone(),
         webhooks: names.collect(),
+        public_url: config.server.public_url.clone(),
     }
 }
 
@@ -158,7 +159,10 @@ impl App {
         let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
         let routes = watch::Sender::new(routes(&config, &engine, &health, &tokens));
         let current = routes.subscribe();
-        api.spawn("api", move |stop| serve(api_listener, changing(current), stop));
+        api.spawn("api", move |stop| {
+            let served = api::until(changing(current), stop.clone());
+            serve(api_listener, served, stop)
+        });
         tracing::info!(api = %api_address, metrics = %metrics_address, "listening");
         let mut app = Self {
             config,

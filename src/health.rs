@@ -46,8 +46,8 @@ pub struct EndpointStatus {
     pub head: Option<u64>,
     /// How long one header takes, on the average of the latest.
     pub latency: Option<Duration>,
-    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`,
-    /// `not_json_rpc`, `silent` or `unreachable`.
+    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `contradicts_final`, `billing`, `rate_limited`, `unproven`,
+    /// `too_large`, `not_json_rpc`, `silent` or `unreachable`.
     pub problem: Option<&'static str>,
 }
 

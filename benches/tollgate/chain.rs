@@ -52,6 +52,7 @@ impl Place {
             development: true,
             treasury,
             tokens,
+            other_tokens: Vec::new(),
             endpoints: vec![config::Endpoint {
                 name: "anvil".to_owned(),
                 operator: "local".to_owned(),
@@ -90,6 +91,7 @@ impl Place {
                 nonce_ttl: Duration::from_mins(10),
             },
             webhooks: Vec::new(),
+            public_url: None,
         };
         let catalogue = Catalogue::shipped(&[])?;
         Ok(Engine::open(store, settings, catalogue, Clock::system()).await?)

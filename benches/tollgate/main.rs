@@ -11,6 +11,7 @@ mod guard;
 mod history;
 mod idle;
 mod loss;
+mod matching;
 mod payments;
 mod postgres;
 mod proc;
@@ -49,9 +50,10 @@ impl Size {
 }
 
 /// The benches, each with the names of the lines that it prints.
-const BENCHES: [&[&str]; 6] = [
+const BENCHES: [&[&str]; 7] = [
     &["history_fold", "ingest"],
     &["head_to_commit"],
+    &["match"],
     &["rpc_per_block"],
     &["reorg_recovery"],
     &["endpoint_loss"],
@@ -102,6 +104,7 @@ async fn run_one(name: &str, size: Size) -> Outcome {
     match name {
         "history_fold" => history::run(size).await,
         "head_to_commit" => payments::run(size).await,
+        "match" => matching::run(size).await,
         "rpc_per_block" => traffic::run(size).await,
         "reorg_recovery" => reorg::run(size).await,
         "endpoint_loss" => loss::run(size).await,

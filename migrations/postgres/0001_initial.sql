@@ -105,6 +105,15 @@ create table server_secret (
     value bytea not null
 );
 
+-- The tokens that take authorizations (EIP-3009), by what signatures name them (EIP-712), as their contracts say.
+create table token_domain (
+    chain bigint not null,
+    token bytea not null,
+    name text not null,
+    version text not null,
+    primary key (chain, token)
+);
+
 -- The nonces (EIP-3009) by which a payment names its charge, the n-th of each.
 create table charge_reference (
     chain bigint not null,

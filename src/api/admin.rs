@@ -129,8 +129,8 @@ struct EndpointView {
     head: Option<u64>,
     /// How long one header takes, in milliseconds, on the average of the latest.
     latency_ms: Option<u64>,
-    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`,
-    /// `not_json_rpc`, `silent` or `unreachable`.
+    /// What is wrong with it: `wrong_chain`, `wrong_genesis`, `contradicts_final`, `billing`, `rate_limited`,
+    /// `unproven`, `too_large`, `not_json_rpc`, `silent` or `unreachable`.
     problem: Option<&'static str>,
 }
 

@@ -18,11 +18,14 @@ mod gate_shapes;
 mod gates;
 mod guard;
 mod limit;
+mod markup;
+mod pages;
 mod payments;
 mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -32,11 +35,12 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use tokio_util::sync::CancellationToken;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,6 +55,8 @@ use crate::metrics::Recorder;
 use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
 use limit::Limits;
+use pages::Pages;
+use streams::{Seats, Stopping};
 
 /// What the API is told at start.
 #[derive(Debug, Clone)]
@@ -73,6 +79,8 @@ struct App {
     limits: Limits,
     probe: probes::Probe,
     document: String,
+    seats: Arc<Seats>,
+    pages: Pages,
 }
 
 type Shared = Arc<App>;
@@ -115,7 +123,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let public = group()
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
-        .routes(routes!(documents::show));
+        .routes(routes!(documents::show))
+        .routes(routes!(pages::pay));
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
         .route("/api/webhooks/stripe", post(webhooks::stripe))
@@ -132,7 +141,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let claims = group().routes(routes!(claims::claim));
     let charge = group()
         .routes(routes!(charges::show))
-        .routes(routes!(charges::qr_code));
+        .routes(routes!(charges::qr_code))
+        .routes(routes!(streams::events));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete));
@@ -187,6 +197,8 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
         probe: probes::Probe::default(),
         document: documents::text(),
+        seats: Seats::new(server.max_event_streams),
+        pages: Pages::new(),
         engine,
         stripe,
         tokens,
@@ -198,6 +210,11 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         router = router.merge(Router::from(routes).route_layer(guarded));
     }
     framed(router, &server).with_state(app)
+}
+
+/// The API, with answers that would go on ended when `stop` is cancelled; so that a listener can close.
+pub fn until(router: Router, stop: CancellationToken) -> Router {
+    router.layer(Extension(Stopping(stop)))
 }
 
 /// What is around every route. The last layer is the outermost.

@@ -75,8 +75,8 @@ struct BadEndpointView {
     chain: String,
     /// The endpoint's name.
     endpoint: String,
-    /// `wrong_chain`, `wrong_genesis`, `billing`, `rate_limited`, `unproven`, `too_large`, `not_json_rpc`, `silent` or
-    /// `unreachable`.
+    /// `wrong_chain`, `wrong_genesis`, `contradicts_final`, `billing`, `rate_limited`, `unproven`, `too_large`,
+    /// `not_json_rpc`, `silent` or `unreachable`.
     problem: String,
 }
 

@@ -140,6 +140,14 @@ impl Problem {
             .with(RETRY_AFTER, HeaderValue::from(wait_s))
     }
 
+    /// Too many streams of one charge.
+    pub(super) fn too_many_streams(most: usize) -> Self {
+        let detail =
+            format!("{most} streams of this charge are open; close one, or ask for the charge itself");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "STREAMS_EXHAUSTED", detail)
+            .with(RETRY_AFTER, HeaderValue::from(PASSING_S))
+    }
+
     /// Something that passes by itself.
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
@@ -155,6 +163,11 @@ impl Problem {
     /// Whether it is about who asks.
     pub(super) fn is_unauthorized(&self) -> bool {
         self.0.status == StatusCode::UNAUTHORIZED
+    }
+
+    /// Whether there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.0.status == StatusCode::NOT_FOUND
     }
 
     /// Names the field that is wrong.

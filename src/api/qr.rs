@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use qrcode::{Color, EcLevel, QrCode};
 
+use super::markup::escape;
+
 /// The light border that a scanner needs around a code, in modules (ISO/IEC 18004).
 const QUIET_MODULES: usize = 4;
 
@@ -44,22 +46,6 @@ fn dark_runs(modules: &[Color]) -> Vec<(usize, usize)> {
         }
     }
     runs
-}
-
-/// Text as it may stand in markup, within quotes too.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -202,13 +202,14 @@ pub(super) async fn logs_of(
     Ok(logs)
 }
 
-/// Gives logs that are money their ordinals, by the receipts of their transactions.
+/// Gives logs that are money their ordinals, by the receipts of their transactions, and puts the authorizations that they
+/// were made with before them.
 pub(super) async fn place(
     endpoint: &Endpoint,
     lane: Lane,
     header: &Header,
     filter: &LogFilter,
-    logs: &mut [LogEntry],
+    logs: &mut Vec<LogEntry>,
 ) -> Result<(), ChainError> {
     let mut transactions: Vec<B256> = logs
         .iter()
@@ -239,6 +240,10 @@ pub(super) async fn place(
             };
             log.ordinal = placed.ordinal;
         }
+        let pairs = found.iter().zip(found.iter().skip(1));
+        let used = pairs.filter(|(log, next)| filter.authorizes(log, Some(next)));
+        logs.extend(used.map(|(log, _)| log.clone()));
     }
+    logs.sort_by_key(|log| log.log_index);
     Ok(())
 }

@@ -127,6 +127,10 @@ impl Endpoint {
         &self.0.identity
     }
 
+    pub(super) fn standing(&self) -> &Standing {
+        &self.0.standing
+    }
+
     pub(super) fn log_range(&self) -> &LogRange {
         &self.0.log_range
     }

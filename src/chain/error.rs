@@ -60,6 +60,12 @@ impl ErrorClass {
             Self::Refused => "refused",
         }
     }
+
+    /// Whether the node answered that it does not have, or not serve, what was asked for.
+    #[must_use]
+    pub const fn is_lacking(&self) -> bool {
+        matches!(self, Self::MissingData | Self::Unsupported | Self::Refused)
+    }
 }
 
 impl fmt::Display for ErrorClass {
@@ -149,6 +155,17 @@ pub enum ChainError {
         /// The block's number, or the last one's of a range.
         number: u64,
     },
+    /// A chain is begun only with a block 0 that most operators have that answer.
+    #[error(
+        "the endpoints do not have the same block 0, and no majority of operators decides: {0}; leave out those of another chain"
+    )]
+    GenesisDiffers(String),
+    /// A chain is begun only with a block 0 that enough operators have.
+    #[error("fewer than {agree} operators give block 0, with which the chain is begun")]
+    GenesisUntold {
+        /// How many must give it.
+        agree: usize,
+    },
     /// An endpoint's settings cannot be used.
     #[error("{endpoint}: {problem}")]
     Settings {
@@ -195,6 +212,8 @@ pub(super) enum Problem {
     WrongChain,
     /// Its block 0 is another than the one that the chain was begun with.
     WrongGenesis,
+    /// It has another block where one was final, and others have ours.
+    ContradictsFinal,
     /// Its account is used up.
     Billing,
     /// It wants to be left alone.
@@ -216,6 +235,7 @@ impl Problem {
         match self {
             Self::WrongChain => "wrong_chain",
             Self::WrongGenesis => "wrong_genesis",
+            Self::ContradictsFinal => "contradicts_final",
             Self::Billing => "billing",
             Self::RateLimited => "rate_limited",
             Self::Unproven => "unproven",

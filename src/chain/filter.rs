@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, Bloom};
 use serde_json::{Value, json};
 
 use super::bloom::BloomBits;
-use crate::domain::{LogEntry, TRANSFER};
+use crate::domain::{AUTHORIZATION_USED, LogEntry, TRANSFER};
 
 /// Providers refuse lists of addresses that are much longer; longer ones are asked for in parts.
 const MAX_ADDRESSES_PER_QUERY: usize = 500;
@@ -110,6 +110,26 @@ impl LogFilter {
     /// Whether a log is a transfer of an accepted token to a treasury.
     pub(super) fn is_money(&self, log: &LogEntry) -> bool {
         self.0.money.matches(&log.address, &log.topics)
+    }
+
+    /// Keeps of a block's logs, which are in order, those that are ours, and the authorization right before a payment that
+    /// was made with it (EIP-3009).
+    pub(super) fn keep(&self, logs: &mut Vec<LogEntry>) {
+        let kept: Vec<bool> = (0..logs.len())
+            .map(|at| self.matches(&logs[at]) || self.authorizes(&logs[at], logs.get(at + 1)))
+            .collect();
+        let mut kept = kept.into_iter();
+        logs.retain(|_| kept.next().unwrap_or_default());
+    }
+
+    /// Whether a log is the authorization that the payment right after it was made with.
+    pub(super) fn authorizes(&self, log: &LogEntry, next: Option<&LogEntry>) -> bool {
+        log.topics.first() == Some(&AUTHORIZATION_USED)
+            && next.is_some_and(|next| {
+                (next.address, next.tx_hash) == (log.address, log.tx_hash)
+                    && Some(next.log_index) == log.log_index.checked_add(1)
+                    && self.is_money(next)
+            })
     }
 
     pub(super) fn matches_parts(&self, address: &Address, topics: &[B256]) -> bool {

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::error::{ChainError, ErrorClass, Failure, Problem, Unproven, scrub};
+use super::error::{ChainError, Failure, Problem, Unproven, scrub};
 use super::levels::Verification;
 use crate::clock::Clock;
 use crate::config;
@@ -45,6 +45,8 @@ pub(super) struct Identity {
     pub recheck: AtomicBool,
     wrong_chain: AtomicBool,
     wrong_genesis: AtomicBool,
+    /// It was told that it keeps no block 0.
+    genesis_untold: AtomicBool,
     marks: Mutex<Marks>,
     newest_timestamp_s: AtomicU64,
     header_age_max: Duration,
@@ -94,6 +96,7 @@ impl Identity {
             wrong_chain: AtomicBool::new(false),
             recheck: AtomicBool::new(false),
             wrong_genesis: AtomicBool::new(false),
+            genesis_untold: AtomicBool::new(false),
             marks: Mutex::default(),
             newest_timestamp_s: AtomicU64::new(0),
             header_age_max: header_age_max(chain.block_time),
@@ -256,15 +259,23 @@ impl Identity {
     }
 
     /// Notes the hash of block 0 that it gave, and whether it is the expected one. A node that keeps no block 0 contradicts
-    /// nothing.
+    /// nothing, and that is told once: what it says is of our chain only as far as it links to what we read.
     ///
     /// # Errors
     /// Another genesis, or no answer.
     pub fn check_genesis(&self, expected: B256, found: Result<B256, Failure>) -> Result<(), Failure> {
         let found = match found {
-            Err(failure) if failure.class == ErrorClass::Transport => return Err(failure),
-            Err(_) => expected,
             Ok(found) => found,
+            Err(failure) if failure.class.is_lacking() => {
+                if !self.genesis_untold.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        chain = %self.chain, endpoint = %self.endpoint, error = self.scrubbed(&failure.message),
+                        "the endpoint does not give block 0, so only its chain id says that it serves this chain"
+                    );
+                }
+                expected
+            }
+            Err(failure) => return Err(failure),
         };
         let wrong = found != expected;
         if !self.wrong_genesis.swap(wrong, Ordering::Relaxed) && wrong {

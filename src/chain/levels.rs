@@ -113,8 +113,6 @@ impl ChainReader {
         Ok(level)
     }
 
-    /// What the best operator's blocks can bear. A proof that holds cannot be feigned by one who lacks it, while any answer
-    /// can be spoilt.
     /// As [`ChainReader::judge`], for the blocks of a range that are not empty, up to the first one with logs.
     pub(super) async fn judge_range(&self, from: u64, to: u64) -> Result<(), ChainError> {
         let headers = self.headers(from, to).await?;
@@ -131,6 +129,8 @@ impl ChainReader {
         Ok(())
     }
 
+    /// What the best operator's blocks can bear. A proof that holds cannot be feigned by one who lacks it, while any answer
+    /// can be spoilt.
     async fn settle_level<F>(&self, look: impl Fn(Endpoint) -> F) -> Result<(), ChainError>
     where
         F: Future<Output = Result<Seen, ChainError>>,

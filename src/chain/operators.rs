@@ -1,6 +1,6 @@
 //! What several operators say of the same thing, asked at once. Nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -41,7 +41,7 @@ impl ChainReader {
             .await
     }
 
-    /// The block of a finality tag.
+    /// The block of a finality tag, by one endpoint's word.
     ///
     /// # Errors
     /// Every endpoint failed, or its header is unproven.
@@ -50,6 +50,11 @@ impl ChainReader {
             fetch_header(&endpoint, "eth_getBlockByNumber", json!([tag.as_str(), false])).await
         })
         .await
+    }
+
+    /// Every operator's block of a finality tag.
+    pub async fn tags(&self, tag: Tag) -> Vec<Said> {
+        self.ask_operators(json!([tag.as_str(), false]), None).await
     }
 
     /// Asks an endpoint last for a while: enough others have another block at this height than it has.
@@ -121,17 +126,29 @@ pub(super) fn one_of_each(ranked: &[Endpoint]) -> Vec<Endpoint> {
         .collect()
 }
 
-async fn ask(endpoint: &Endpoint, params: Value, number: Option<u64>) -> Result<Header, ChainError> {
+/// How many distinct operators run them.
+pub(super) fn operators_of(endpoints: &[&Endpoint]) -> usize {
+    let distinct: BTreeSet<&str> = endpoints.iter().map(|one| &*one.identity().operator).collect();
+    distinct.len()
+}
+
+/// An endpoint's newest header, or the one at a height.
+pub(super) async fn ask(
+    endpoint: &Endpoint,
+    params: Value,
+    number: Option<u64>,
+) -> Result<Header, ChainError> {
     if let Some(number) = number {
         endpoint.reaches(number).await?;
     }
+    let is_head = params[0] == "latest";
     let header = fetch_header(endpoint, "eth_getBlockByNumber", params).await?;
     match number {
         Some(number) if number != header.number => Err(endpoint.unproven(number, Unproven::OtherBlock)),
-        Some(_) => Ok(header),
-        None => {
+        None if is_head => {
             endpoint.saw_latest(&header);
             Ok(header)
         }
+        _ => Ok(header),
     }
 }

@@ -1,10 +1,13 @@
-//! Putting an endpoint aside whose answers do not prove what they claim: pure, the caller brings the time.
+//! Putting an endpoint aside whose answers do not prove what they claim, or whose chain contradicts what was final: pure, the
+//! caller brings the time.
 //!
 //! It is asked last while it lasts, and not refused: where all are aside, their proofs are judged one by one as ever.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::error::Problem;
 
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
@@ -14,12 +17,23 @@ const LONGEST: Duration = Duration::from_mins(5);
 pub(super) struct Quarantine {
     until: Option<Instant>,
     length: Duration,
+    contradicts: bool,
 }
 
 impl Quarantine {
     /// Whether it is put aside now.
     pub fn holds(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
+    }
+
+    /// Why it is put aside now.
+    pub fn problem(&self, now: Instant) -> Option<Problem> {
+        let problem = if self.contradicts {
+            Problem::ContradictsFinal
+        } else {
+            Problem::Unproven
+        };
+        self.holds(now).then_some(problem)
     }
 
     /// A proof failed. Soon after an earlier quarantine the next is twice as long. Says whether this begins one.
@@ -34,7 +48,19 @@ impl Quarantine {
             FIRST
         };
         self.until = Some(now + self.length);
+        self.contradicts = false;
         true
+    }
+
+    /// Its chain lacks a block that was final: that is no passing fault. Says whether this begins a quarantine.
+    pub fn contradicted(&mut self, now: Instant) -> bool {
+        let begins = !self.holds(now);
+        *self = Self {
+            until: Some(now + LONGEST),
+            length: LONGEST,
+            contradicts: true,
+        };
+        begins
     }
 }
 
@@ -60,5 +86,21 @@ mod tests {
         now += 2 * LONGEST;
         assert!(quarantine.failed(now));
         assert_eq!(quarantine.length, FIRST, "long after, it is the first again");
+    }
+
+    #[test]
+    fn who_contradicts_what_was_final_is_put_aside_for_long_at_once() {
+        let mut quarantine = Quarantine::default();
+        let now = Instant::now();
+        assert!(quarantine.failed(now));
+        assert_eq!(quarantine.problem(now), Some(Problem::Unproven));
+        assert!(!quarantine.contradicted(now), "it is put aside already");
+        assert_eq!(
+            quarantine.problem(now + LONGEST / 2),
+            Some(Problem::ContradictsFinal)
+        );
+        assert_eq!(quarantine.problem(now + LONGEST), None);
+        assert!(quarantine.failed(now + LONGEST));
+        assert_eq!(quarantine.problem(now + LONGEST), Some(Problem::Unproven));
     }
 }

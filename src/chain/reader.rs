@@ -24,7 +24,7 @@ use super::header::{RawHeader, first_unlinked};
 use super::levels::Verification;
 use super::proof::{WireReceipt, prove_receipts};
 use super::relay::first_answer;
-use super::rpc::{Quantity, WireHash, quantity};
+use super::rpc::{Quantity, quantity};
 use crate::config;
 use crate::domain::{Header, Level, LogEntry, ProvenBlock};
 use crate::health::EndpointStatus;
@@ -118,12 +118,6 @@ impl ChainReader {
         self.endpoints.status()
     }
 
-    /// From now on, an endpoint whose block 0 has another hash is never used, and named in [`ChainReader::status`]. Each is
-    /// asked once per connection.
-    pub fn expect_genesis(&self, genesis: B256) {
-        self.endpoints.expect_genesis(genesis);
-    }
-
     /// Asks each endpoint in turn until one answers. The failure that is returned is the best endpoint's.
     pub(super) async fn try_each<T, F>(&self, ask: impl Fn(Endpoint) -> F) -> Result<T, ChainError>
     where
@@ -182,21 +176,6 @@ impl ChainReader {
             Ok(crate::domain::ChainId(id))
         })
         .await
-    }
-
-    /// The hash of block 0 as the endpoint gives it: an identity to compare, so it is not recomputed.
-    ///
-    /// # Errors
-    /// Every endpoint failed.
-    pub async fn genesis_hash(&self) -> Result<B256, ChainError> {
-        let block: WireHash = self
-            .try_each(|endpoint| async move {
-                endpoint
-                    .request("eth_getBlockByNumber", json!(["0x0", false]))
-                    .await
-            })
-            .await?;
-        Ok(block.hash)
     }
 
     /// `web3_clientVersion`, such as `anvil/v1.7.1`.
@@ -333,7 +312,7 @@ impl ChainReader {
     }
 }
 
-fn no_endpoint() -> ChainError {
+pub(super) fn no_endpoint() -> ChainError {
     ChainError::Settings {
         endpoint: Arc::from("chain"),
         problem: "no endpoint is configured",
@@ -410,7 +389,7 @@ pub(super) async fn proven_logs(
     let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
     let proving = move || {
         prove_receipts(&checked, receipts).map(|mut logs| {
-            logs.retain(|log| filter.matches(log));
+            filter.keep(&mut logs);
             logs
         })
     };

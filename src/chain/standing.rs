@@ -57,11 +57,13 @@ impl Standing {
         match self.pause() {
             Some((_, ErrorClass::Billing)) => Some(Problem::Billing),
             Some(_) => Some(Problem::RateLimited),
-            None => {
-                let quarantined = lock(&self.quarantine).holds(Instant::now());
-                quarantined.then_some(Problem::Unproven)
-            }
+            None => self.quarantined(),
         }
+    }
+
+    /// Why it is not believed, if it is not.
+    pub fn quarantined(&self) -> Option<Problem> {
+        lock(&self.quarantine).problem(Instant::now())
     }
 
     /// What its last answer showed, if it was none.
@@ -81,6 +83,11 @@ impl Standing {
     /// A proof failed. Says whether that begins a quarantine.
     pub fn unproven(&self) -> bool {
         lock(&self.quarantine).failed(Instant::now())
+    }
+
+    /// Its chain lacks a block that was final. Says whether that begins a quarantine.
+    pub fn contradicted(&self) -> bool {
+        lock(&self.quarantine).contradicted(Instant::now())
     }
 
     /// A request ended.

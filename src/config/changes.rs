@@ -54,6 +54,8 @@ impl Changes {
                 server.max_body_bytes,
                 server.request_timeout,
                 server.requests_per_second,
+                server.max_event_streams,
+                server.public_url.clone(),
                 server.allowed_origins.clone(),
             )
         };

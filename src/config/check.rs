@@ -93,6 +93,10 @@ fn server(raw: &raw::Server, faults: &mut Faults) -> Option<Server> {
     );
     let rate = value::number(raw.requests_per_second, &(1..=1_000_000));
     let rate = faults.take("server.requests_per_second", rate);
+    let streams = value::number(raw.max_event_streams, &(1..=100_000));
+    let streams = faults.take("server.max_event_streams", streams);
+    let public_url = raw.public_url.as_deref().map(value::public_url);
+    let public_url = public_url.map(|url| faults.take("server.public_url", url));
     let mut origins = Vec::new();
     for (place, text) in raw.allowed_origins.iter().enumerate() {
         let key = format!("server.allowed_origins[{place}]");
@@ -104,6 +108,11 @@ fn server(raw: &raw::Server, faults: &mut Faults) -> Option<Server> {
         max_body_bytes: body?,
         request_timeout: timeout?,
         requests_per_second: rate?,
+        max_event_streams: streams?,
+        public_url: match public_url {
+            Some(url) => Some(url?),
+            None => None,
+        },
         allowed_origins: origins,
     })
 }

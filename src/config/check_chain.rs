@@ -134,7 +134,10 @@ fn chain(
     let max_log_range = number(&at("max_log_range"), range, 1..=100_000, faults);
     let agree = agree(&at("agree"), raw.agree, endpoints.as_deref(), faults);
     let level = faults.take(&at("level"), level(raw.level.as_deref()));
-    let sells = tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
+    let (tokens, other_tokens) = tokens.unzip();
+    let sells = tokens
+        .as_ref()
+        .is_none_or(|tokens: &Vec<Token>| !tokens.is_empty());
     let treasury = treasury(path, &raw, (fallback, sells), faults);
     if let (Some(treasury), Some(tokens)) = (treasury, &tokens)
         && tokens.iter().any(|token| token.address == treasury)
@@ -155,6 +158,7 @@ fn chain(
         development: raw.development,
         treasury,
         tokens: tokens?,
+        other_tokens: other_tokens?,
         endpoints: endpoints?,
         max_log_range: max_log_range?,
         agree: agree?,
@@ -249,15 +253,15 @@ fn tokens(path: &str, chain: ChainId, written: Vec<Value>, faults: &mut Faults) 
     complete.then_some(tokens)
 }
 
-/// Those of the tokens that `accept` names; all of them where it is not written.
+/// The tokens that `accept` names, all of them where it is not written, and the others.
 fn accepted(
     path: &str,
     written: Option<&[String]>,
     tokens: Vec<Token>,
     faults: &mut Faults,
-) -> Option<Vec<Token>> {
+) -> Option<(Vec<Token>, Vec<Token>)> {
     let Some(written) = written else {
-        return Some(tokens);
+        return Some((tokens, Vec::new()));
     };
     let before = faults.len();
     for (place, symbol) in written.iter().enumerate() {
@@ -273,9 +277,10 @@ fn accepted(
             faults.add(path, "is named twice");
         }
     }
-    let mut tokens = tokens;
-    tokens.retain(|token| written.contains(&token.symbol));
-    (faults.len() == before).then_some(tokens)
+    let accepted = tokens
+        .into_iter()
+        .partition(|token| written.contains(&token.symbol));
+    (faults.len() == before).then_some(accepted)
 }
 
 fn token(path: &str, chain: ChainId, written: Value, faults: &mut Faults) -> Option<Token> {

@@ -47,6 +47,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// Requests per second and key; bursts up to twice that.
     pub requests_per_second: u32,
+    /// Streams of a charge's events that are open at once.
+    pub max_event_streams: usize,
+    /// Where payers reach us, without a slash at its end; links to the checkout page are paths where it is not known.
+    pub public_url: Option<String>,
     /// The origins whose pages may read our answers, as browsers write them.
     pub allowed_origins: Vec<String>,
 }
@@ -215,6 +219,8 @@ pub struct Chain {
     pub treasury: Option<Address>,
     /// The accepted tokens.
     pub tokens: Vec<Token>,
+    /// Tokens that are known and not accepted: what is paid in them is recorded, and waits for a person.
+    pub other_tokens: Vec<Token>,
     /// Where to ask, best first; at least one.
     pub endpoints: Vec<Endpoint>,
     /// The widest range of one `eth_getLogs`.
@@ -249,6 +255,13 @@ impl Chain {
     #[must_use]
     pub fn token(&self, address: Address) -> Option<&Token> {
         self.tokens.iter().find(|token| token.address == address)
+    }
+
+    /// The token at `address`, accepted or not.
+    #[must_use]
+    pub fn known_token(&self, address: Address) -> Option<&Token> {
+        let mut known = self.tokens.iter().chain(&self.other_tokens);
+        known.find(|token| token.address == address)
     }
 }
 

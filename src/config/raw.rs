@@ -14,6 +14,8 @@ pub(super) struct Server {
     pub(super) max_body_bytes: i64,
     pub(super) request_timeout: String,
     pub(super) requests_per_second: i64,
+    pub(super) max_event_streams: i64,
+    pub(super) public_url: Option<String>,
     pub(super) allowed_origins: Vec<String>,
 }
 

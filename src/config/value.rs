@@ -95,6 +95,17 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, String> {
     if known { Ok(url) } else { Err(wrong()) }
 }
 
+/// Where we are reached from outside, without the slash at its end, so that a path can follow.
+pub(super) fn public_url(text: &str) -> Result<String, String> {
+    let url = url(text, &["https", "http"])?;
+    let is_place = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if is_place && url.password().is_none() {
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    } else {
+        Err("must be a URL without user, query or fragment".to_owned())
+    }
+}
+
 /// The origin of a page, exactly as browsers send it: compared as text.
 pub(super) fn origin(text: &str) -> Result<String, &'static str> {
     const WRONG: &str = "must be an origin as browsers write it, such as \"https://chat.example.com\": scheme, host, \

@@ -98,7 +98,7 @@ impl Level {
 pub struct ProvenBlock {
     /// Its header.
     pub header: Header,
-    /// Our logs, in the order of the block.
+    /// Our logs, in the order of the block, and right before a payment the authorization that it was made with (EIP-3009).
     pub logs: Vec<LogEntry>,
     /// How their completeness was shown.
     pub level: Level,

@@ -16,7 +16,7 @@ pub struct Tier {
     pub name: String,
     /// Amounts up to this many units of the token belong to it, as decimal text; the last tier has no bound.
     pub up_to: Option<String>,
-    /// Blocks that must stand on a block, itself included.
+    /// Blocks that must stand on a block, itself included; where operators must agree, blocks that they agree on.
     pub confirmations: u64,
     /// The tag's block must be the block or above it.
     pub tag: Option<Tag>,
@@ -58,7 +58,9 @@ impl Tier {
     /// The highest block that it covers; none where there is none yet.
     #[must_use]
     pub fn covers(&self, facts: &Facts) -> Option<u64> {
-        let by_depth = |blocks: u64| facts.read.checked_add(1)?.checked_sub(blocks);
+        // What stands on a block confirms it only as far as it is believed itself.
+        let top = facts.agreed.map(|agreed| agreed.min(facts.read));
+        let by_depth = |blocks: u64| top?.checked_add(1)?.checked_sub(blocks);
         let tagged = match self.tag {
             Some(Tag::Safe) => facts.safe,
             Some(Tag::Finalized) => facts.finalized,
@@ -70,8 +72,15 @@ impl Tier {
         } else {
             facts.aged
         };
-        let bounds = [by_depth(self.confirmations), tagged, aged, facts.agreed];
+        let bounds = [by_depth(self.confirmations), tagged, aged, top];
         bounds.into_iter().min().flatten()
+    }
+
+    /// How many blocks a block may have to wait for, where all is well; none where a tag alone decides.
+    #[must_use]
+    pub fn patience(&self) -> Option<u64> {
+        let depth = self.depth();
+        (self.tag.is_none() || self.or_confirmations.is_some()).then_some(depth)
     }
 
     /// The deepest that it may look below what is read, in blocks.
@@ -236,7 +245,10 @@ mod tests {
     /// The definition, block by block.
     fn naive(tier: &Tier, facts: &Facts) -> Option<u64> {
         let covered = |number: u64| {
-            let standing = facts.read - number + 1;
+            let Some(top) = facts.agreed.map(|agreed| agreed.min(facts.read)) else {
+                return false;
+            };
+            let standing = (top + 1).saturating_sub(number);
             let tag = match tier.tag {
                 None => true,
                 Some(Tag::Safe) => facts.safe.is_some_and(|tagged| number <= tagged),
@@ -244,8 +256,7 @@ mod tests {
             };
             let deep = tier.or_confirmations.is_some_and(|blocks| standing >= blocks);
             let old = tier.min_age.is_zero() || facts.aged.is_some_and(|aged| number <= aged);
-            let agreed = facts.agreed.is_some_and(|agreed| number <= agreed);
-            standing >= tier.confirmations && (tag || deep) && old && agreed
+            standing >= tier.confirmations && (tag || deep) && old
         };
         (0..=facts.read).rev().find(|number| covered(*number))
     }

@@ -28,14 +28,14 @@ pub use gate::{
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use payment::{
     Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,
-    PaymentState,
+    PaymentState, WalletOwner,
 };
 pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use role::Role;
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
-pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, Transfer};
+pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, TokenDomain, Transfer};
 
 /// Milliseconds since the Unix epoch, in UTC. The unit of every stored time.
 pub type Millis = i64;

@@ -1,6 +1,6 @@
 //! A payment: a transfer of an accepted token to a treasury of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -144,6 +144,16 @@ pub struct Authorization {
     pub log_index: u64,
 }
 
+/// The only user who has proven a wallet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletOwner {
+    /// Their tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+}
+
 /// A person who decided what no rule could.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,15 +171,15 @@ pub struct Grounds {
     /// The charges that each rule named.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<MatchRule, Vec<ChargeId>>,
-    /// The charges that would be named, were it paid in their token, on their chain.
+    /// Charges that it is not for, by their terms, and may be meant for: paid in another token, on another chain, too late.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub meant: Vec<ChargeId>,
     /// The authorization it was made with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
-    /// Those who have proven the payer's wallet; where there are several, it names nobody.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub wallet: Vec<(TenantId, UserId)>,
+    /// The one user who has proven the payer's wallet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletOwner>,
     /// The person who decided, by the rules `claim` and `operator`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decider: Option<Decider>,
@@ -204,6 +214,18 @@ pub struct Payment {
     pub grounds: Grounds,
     /// What is remarkable.
     pub flags: Flags<PaymentFlag>,
+}
+
+impl Payment {
+    /// The charges that it changes: the one it is given to, or else all that it may be meant for.
+    #[must_use]
+    pub fn concerns(&self) -> BTreeSet<ChargeId> {
+        if let Some((charge, _)) = &self.allocation {
+            return BTreeSet::from([charge.clone()]);
+        }
+        let named = self.grounds.named.values().flatten();
+        named.chain(&self.grounds.meant).cloned().collect()
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,17 @@ pub struct Transfer {
     pub ordinal: Option<u32>,
 }
 
+/// What signatures for a token name it by (EIP-712), as its contract says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenDomain {
+    /// Its contract.
+    pub token: Address,
+    /// `name()`.
+    pub name: String,
+    /// `version()`.
+    pub version: String,
+}
+
 /// An ERC-20 that is accepted as payment on one chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

@@ -74,6 +74,17 @@ pub(super) enum Change {
     GateRemoved(TenantId, GateId),
 }
 
+impl Change {
+    /// The chain whose heights it changes.
+    pub(super) fn moved(&self) -> Option<ChainId> {
+        match self {
+            Self::Chain { chain, heights, .. } => heights.as_ref().map(|_| *chain),
+            Self::ChainLoaded(chain, _) => Some(*chain),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct ChainState {
     pub(super) heights: Heights,

@@ -8,16 +8,10 @@ use serde_json::json;
 
 use super::answers::{ChainState, Change};
 use super::holdings::Moves;
-use super::view::PaymentView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, journal, quarantine, settle};
 use crate::config;
-use crate::domain::{
-    BlockRef, ChainId, ChargeId, Evidence, Flags, Grounds, Heights, Level, MAX_TIERS, Payment, PaymentKey,
-    PaymentState, ProvenBlock, Settled,
-};
-use crate::ledger::{self, AcceptedMoney};
-use crate::metrics;
+use crate::domain::{BlockRef, ChainId, ChargeId, Evidence, Heights, MAX_TIERS, ProvenBlock, Settled};
 use crate::store::{self, ChainRow, KeptHeader, Role};
 
 /// Takes a chain over: from now on only the holder of the returned fence writes its blocks.
@@ -324,104 +318,15 @@ impl<'c> Step<'c> {
         Ok(())
     }
 
-    /// Stores the payments of one block, none of which may be in force already. Returns how many there are.
-    pub(super) async fn read_payments(
-        &mut self,
-        work: &mut Work<'_>,
-        block: &ProvenBlock,
-    ) -> Result<usize, EngineError> {
-        let Some(money) = money(self.chain) else {
-            return Ok(0);
-        };
-        let mut read = 0;
-        for log in &block.logs {
-            let Some(transfer) = ledger::transfer(log) else {
-                continue;
-            };
-            let Some(amount) = ledger::is_payment(&transfer, &money) else {
-                continue;
-            };
-            let (Level::Receipts | Level::Asked | Level::None, Some(ordinal)) =
-                (block.level, transfer.ordinal)
-            else {
-                ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
-                return Err(EngineError::Unproven(self.chain.id));
-            };
-            if block.level == Level::None {
-                ::metrics::counter!(metrics::PAYMENT_UNCREDITED_TOTAL, "chain" => self.chain.name.clone())
-                    .increment(1);
-            }
-            let key = PaymentKey {
-                chain: self.chain.id,
-                tx_hash: transfer.tx_hash,
-                ordinal,
-            };
-            let known = store::payment(work.tx.conn(), &key).await?;
-            if known
-                .as_ref()
-                .is_some_and(|known| known.state != PaymentState::Orphaned)
-            {
-                // The receipts root does not cover transaction hashes: one payment cannot stand in two places.
-                ::metrics::counter!(metrics::PAYMENT_UNPROVEN_TOTAL).increment(1);
-                return Err(EngineError::Unproven(self.chain.id));
-            }
-            let mut payment = Payment {
-                key,
-                state: PaymentState::Confirming,
-                token: transfer.contract,
-                payer: transfer.from,
-                treasury: transfer.to,
-                amount,
-                block: block.header.block(),
-                block_time_ms: block.header.time_ms(),
-                log_index: transfer.log_index,
-                level: block.level,
-                allocation: None,
-                grounds: Grounds::default(),
-                flags: Flags::default(),
-            };
-            let former = known.as_ref().and_then(|known| known.allocation.clone());
-            self.touched.extend(former.map(|(charge, _)| charge));
-            payment.allocation = match known.filter(|known| is_same(known, &payment)) {
-                Some(Payment {
-                    allocation: Some(kept),
-                    ..
-                }) => Some(kept),
-                _ => settle::allocate(work, &payment).await?,
-            };
-            self.record(work, &payment).await?;
-            read += 1;
-        }
-        Ok(read)
-    }
-
-    async fn record(&mut self, work: &mut Work<'_>, payment: &Payment) -> Result<(), EngineError> {
-        let subject = subject(&payment.key);
-        work.tx.put_payment(payment).await?;
-        work.tx.put_observation(payment).await?;
-        work.audit("payment.read", subject.clone(), (None, Some(evidence(payment))))
-            .await?;
-        if let Some((charge, _)) = &payment.allocation {
-            self.touched.insert(charge.clone());
-            return Ok(());
-        }
-        work.owe(
-            "payment.unmatched",
-            format!("payment:{subject}"),
-            evidence(payment),
-        )
-        .await
-    }
-
     /// Folds the charges that were touched, without a step of the chain.
     pub(super) async fn settle_touched(self, work: &mut Work<'_>) -> Result<(), EngineError> {
-        settle::settle_charges(work, &self.touched, self.heights.absent_ms).await
+        settle::settle_charges(work, &self.touched, Some((self.chain.id, self.heights.absent_ms))).await
     }
 
     async fn finish(self, work: &mut Work<'_>) -> Result<Heights, EngineError> {
         let chain = self.chain.id;
         work.tx.set_heights(chain, &self.heights).await?;
-        settle::settle_charges(work, &self.touched, self.heights.absent_ms).await?;
+        settle::settle_charges(work, &self.touched, Some((self.chain.id, self.heights.absent_ms))).await?;
         let (balances, watches) = self.moves.store(work).await?;
         work.publish(Change::Chain {
             chain,
@@ -431,28 +336,4 @@ impl<'c> Step<'c> {
         });
         Ok(self.heights)
     }
-}
-
-/// What counts as money on a chain, where anything does.
-pub(super) fn money(chain: &config::Chain) -> Option<AcceptedMoney> {
-    chain.treasury.map(|treasury| AcceptedMoney {
-        treasury,
-        tokens: chain.tokens.clone(),
-    })
-}
-
-/// Whether a payment that came back is what it was: the same transaction may do something else in another block.
-fn is_same(before: &Payment, after: &Payment) -> bool {
-    let what = |payment: &Payment| (payment.token, payment.payer, payment.treasury, payment.amount);
-    what(before) == what(after)
-}
-
-/// How the audit names a payment.
-pub(super) fn subject(key: &PaymentKey) -> String {
-    format!("{}:{}:{}", key.chain.caip2(), key.tx_hash, key.ordinal)
-}
-
-/// What is known of a payment, for the audit and the events.
-pub(super) fn evidence(payment: &Payment) -> serde_json::Value {
-    json!(PaymentView::from(payment))
 }

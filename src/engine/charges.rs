@@ -9,6 +9,7 @@ use super::idempotency::{self, Idempotency, Idempotent};
 use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id, references, settle};
+use crate::billing::Catalogue;
 use crate::config;
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, Quote,
@@ -86,7 +87,9 @@ impl Command for CreateCharge {
             Some(charge) => charge,
             None => self.create(work, chain, token, (product, price)).await?,
         };
-        let answer = json!(ChargeView::new(work.settings, &charge, &[], None));
+        let view = ChargeView::new(work.settings, &charge, &[], None);
+        let domain = references::domain_of(work.tx.conn(), &charge).await?;
+        let answer = json!(view.with_authorization(&charge, domain.as_ref()));
         idempotency::remember(work, self.idempotency.as_ref(), answer).await
     }
 }
@@ -217,7 +220,7 @@ impl CreateCharge {
             grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
         };
         lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
-        let reference = references::offer(work, &terms, 0).await?;
+        let reference = references::offer(work, &terms).await?;
         let charge = Charge {
             terms,
             state: ChargeState::Open,
@@ -239,6 +242,13 @@ impl CreateCharge {
             .await?;
         Ok(charge)
     }
+}
+
+/// What a product costs now, in base units of a token; none where it is not sold so.
+pub(super) fn price(catalogue: &Catalogue, product: &Product, token: &Token) -> Option<Amount> {
+    let Product::Plan { plan, interval } = product;
+    let units = catalogue.crypto_price(plan.as_str(), *interval)?;
+    Amount::from_units(units, token.decimals).ok()
 }
 
 fn millis(duration: Duration) -> Millis {
@@ -358,9 +368,7 @@ impl Command for ExpireCharges {
 }
 
 /// Folds one charge anew.
-pub(super) async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
-    let row = store::chain_row(work.tx.conn(), charge.terms.chain).await?;
-    let absent_ms = row.map_or(0, |row| row.heights.absent_ms);
+async fn settle_one(work: &mut Work<'_>, charge: &Charge) -> Result<(), EngineError> {
     let touched = BTreeSet::from([charge.terms.id.clone()]);
-    settle::settle_charges(work, &touched, absent_ms).await
+    settle::settle_charges(work, &touched, None).await
 }

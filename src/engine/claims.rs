@@ -10,21 +10,24 @@ use serde::Serialize;
 use sqlx::AnyConnection;
 use utoipa::ToSchema;
 
-use super::chain::{evidence, subject};
 use super::charges::CLOCK_SKEW_MS;
+use super::payments::{evidence, subject};
 use super::view::rfc3339;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, charges};
+use super::{EngineError, settle};
 use crate::domain::{
-    Charge, ChargeId, Claim, Decider, MatchRule, Millis, Payment, PaymentState, TenantId, UserId,
+    Charge, ChargeId, Claim, Decider, MatchRule, Millis, Payment, PaymentState, TenantId, UserId, WalletOwner,
 };
-use crate::store::{self, FoundPayment, PaymentFilter};
+use crate::store::{self, FoundPayment, OpenCharge, PaymentFilter};
 
 /// Claims of one tenant that may wait at once.
 const MAX_WAITING: i64 = 100;
 
 /// A claim waits this long for its transaction, a proof, or an operator.
 const CLAIM_LIFETIME_MS: Millis = 30 * 24 * 60 * 60 * 1000;
+
+/// Charges of a user that are looked at: two are too many.
+const MAX_OPEN: i64 = 8;
 
 /// Payments of one transaction that are looked at.
 const MAX_PAYMENTS: i64 = 100;
@@ -123,27 +126,25 @@ impl ClaimPayment {
         Ok(Some(charge))
     }
 
-    /// One hash pays for one charge. Only what is the user's own is looked at, so that a refusal tells nothing of others.
+    /// One hash pays for one charge. Only what is the tenant's own is looked at, so that a refusal tells nothing of others.
     fn check_replay(&self, mine: Option<&Claim>, payments: &[FoundPayment]) -> Result<(), EngineError> {
         let Some(charge) = &self.charge else {
             return Ok(());
         };
-        let replayed = |other: &ChargeId| EngineError::Conflict {
-            code: "TRANSACTION_CLAIMED",
-            problem: format!("this transaction is claimed for charge {other}, and pays for one only"),
-        };
-        let claimed = mine.and_then(|mine| mine.charge.as_ref());
-        if let Some((_, other)) = claimed.filter(|(_, other)| other != charge) {
-            return Err(replayed(other));
-        }
+        let claimed = mine.and_then(|mine| mine.charge.as_ref().map(|(_, charge)| charge));
         let own = payments
             .iter()
             .filter(|found| found.tenant.as_ref() == Some(&self.tenant));
         let given = own.filter_map(|found| found.payment.allocation.as_ref());
-        match given.map(|(other, _)| other).find(|other| *other != charge) {
-            Some(other) => Err(replayed(other)),
-            None => Ok(()),
+        let mut paid = given.map(|(charge, _)| charge).chain(claimed);
+        // The other charge is not named: it may be another user's, and its id would let its holder see it.
+        if paid.any(|other| other != charge) {
+            return Err(EngineError::Conflict {
+                code: "TRANSACTION_CLAIMED",
+                problem: "this transaction pays for another charge, and for one only".to_owned(),
+            });
         }
+        Ok(())
     }
 
     /// Gives what is provably the user's to their charge. Returns the payments of this transaction that it has.
@@ -155,7 +156,7 @@ impl ClaimPayment {
     ) -> Result<Vec<Payment>, EngineError> {
         let mut applied = Vec::new();
         for FoundPayment {
-            mut payment,
+            payment,
             disposition,
             tenant,
         } in payments
@@ -177,20 +178,20 @@ impl ClaimPayment {
             let Some(charge) = provable(work.tx.conn(), &payment, claim).await? else {
                 continue;
             };
-            payment.allocation = Some((charge.terms.id.clone(), MatchRule::Claim));
-            payment.grounds.decider = Some(Decider {
+            let decider = Decider {
                 actor: format!("user:{}/{}", self.tenant, self.user),
                 note: None,
-            });
+            };
+            let given = (&charge.terms.id, MatchRule::Claim);
+            let (payment, touched) = settle::allocate_to(work, &payment, given, decider).await?;
             claim.charge = Some((charge.terms.chain, charge.terms.id.clone()));
-            work.tx.put_payment(&payment).await?;
             let shown = evidence(&payment);
             let subject = subject(&payment.key);
             work.audit("payment.claimed", subject.clone(), (None, Some(shown.clone())))
                 .await?;
             work.owe("payment.assigned", format!("payment:{subject}"), shown)
                 .await?;
-            charges::settle_one(work, &charge).await?;
+            settle::settle_charges(work, &touched, None).await?;
             applied.push(payment);
         }
         if !applied.is_empty() {
@@ -237,12 +238,20 @@ async fn provable(
     let id = if let Some((_, id)) = &claim.charge {
         id.clone()
     } else {
-        let place = (payment.key.chain, payment.token, payment.treasury);
+        let owner = WalletOwner {
+            tenant: claim.tenant.clone(),
+            user: claim.user.clone(),
+        };
+        let place = (payment.key.chain, payment.token);
         let at = payment.block_time_ms;
         let times = (at, at.saturating_add(CLOCK_SKEW_MS));
-        let open = store::open_charges_of_tenant(conn, &claim.tenant, &claim.user, place, times).await?;
-        match open.as_slice() {
-            [only] => only.clone(),
+        let open = store::open_charges_of(conn, &owner, place, times, MAX_OPEN).await?;
+        let is_here = |open: &&OpenCharge| {
+            (open.chain, open.token, open.treasury) == (place.0, place.1, payment.treasury)
+        };
+        let here: Vec<&OpenCharge> = open.iter().filter(is_here).collect();
+        match here.as_slice() {
+            [only] => only.id.clone(),
             _ => return Ok(None),
         }
     };

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::EngineError;
-use super::chain::{Step, evidence, subject};
+use super::chain::Step;
+use super::payments::{evidence, subject};
 use super::work::Work;
 use crate::domain::{
     Agreement, BlockRef, Evidence, Facts, Finalized, Payment, PaymentState, ProvenBlock, Settled, Tier,
@@ -182,13 +183,14 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let waiting = store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
-        for mut payment in waiting {
-            if height(self.place_of(&payment)) < Some(payment.block.number) {
-                continue;
-            }
+        let mut waiting =
+            store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirming, highest).await?;
+        waiting.retain(|payment| height(self.place_of(payment)) >= Some(payment.block.number));
+        for payment in &mut waiting {
             payment.state = PaymentState::Confirmed;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&waiting).await?;
+        for payment in waiting {
             let shown = evidence(&payment);
             work.audit("payment.confirm", subject(&payment.key), (None, Some(shown)))
                 .await?;
@@ -197,8 +199,7 @@ impl Step<'_> {
             let name = || self.chain.name.clone();
             ::metrics::histogram!(metrics::CHAIN_CONFIRMATION_LAG_SECONDS, "chain" => name()).record(lag);
             ::metrics::counter!(metrics::PAYMENT_CONFIRMED_TOTAL, "chain" => name()).increment(1);
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
             self.confirmed = true;
         }
         Ok(())
@@ -210,16 +211,17 @@ impl Step<'_> {
             return Ok(());
         };
         let chain = self.chain.id;
-        let counting =
+        let mut counting =
             store::payments_up_to(work.tx.conn(), chain, PaymentState::Confirmed, finalized.number).await?;
-        for mut payment in counting {
+        for payment in &mut counting {
             payment.state = PaymentState::Final;
-            work.tx.put_payment(&payment).await?;
+        }
+        work.tx.put_payments(&counting).await?;
+        for payment in counting {
             let shown = evidence(&payment);
             work.audit("payment.finalize", subject(&payment.key), (None, Some(shown)))
                 .await?;
-            let allocated = payment.allocation.iter().map(|(charge, _)| charge.clone());
-            self.touched.extend(allocated);
+            self.touched.extend(payment.concerns());
         }
         Ok(())
     }
@@ -243,7 +245,12 @@ fn settled(block: &ProvenBlock) -> Settled {
 
 /// The heights that the tiers may cover, and those of what was heard; none above what is read.
 fn asked_for(tiers: &[Tier], evidence: &Evidence, read: u64) -> Vec<u64> {
-    let by_depth = |blocks: u64| (read + 1).checked_sub(blocks);
+    let agreed = match evidence.agreement {
+        Agreement::UpTo(block) => Some(block),
+        Agreement::Unasked | Agreement::Nothing => None,
+    };
+    let top = agreed.map_or(read, |agreed| agreed.number.min(read));
+    let by_depth = |blocks: u64| (top + 1).checked_sub(blocks);
     let depths = tiers.iter().flat_map(|tier| {
         let depth = by_depth(tier.confirmations);
         depth.into_iter().chain(tier.or_confirmations.and_then(by_depth))
@@ -251,10 +258,6 @@ fn asked_for(tiers: &[Tier], evidence: &Evidence, read: u64) -> Vec<u64> {
     let finalized = match evidence.finalized {
         Finalized::Block(block) => Some(block),
         Finalized::Untagged | Finalized::Unknown => None,
-    };
-    let agreed = match evidence.agreement {
-        Agreement::UpTo(block) => Some(block),
-        Agreement::Unasked | Agreement::Nothing => None,
     };
     let heard = [evidence.safe, finalized, agreed].into_iter().flatten();
     let mut numbers: Vec<u64> = depths.chain(heard.map(|block| block.number)).collect();

@@ -163,18 +163,19 @@ impl Engine {
 
     /// Keeps a lease alive for as long as this instance has it, and returns when it has lost it. `from` is the lowest fence
     /// that is kept: an instance that was given a chain and cannot open it shows no sign of life, and another gets its turn.
-    pub async fn keep_lease(&self, role: &Role, from: i64) {
+    /// Says whether it ever showed one.
+    pub async fn keep_lease(&self, role: &Role, from: i64) -> bool {
         if !self.is_shared() {
             return std::future::pending().await;
         }
-        let mut beat = None;
+        let (mut beat, mut was_kept) = (None, false);
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             match self.keep_once(role, from, &mut beat).await {
-                Ok(true) => {}
-                Ok(false) => return,
+                Ok(Some(fence)) => was_kept |= fence >= from,
+                Ok(None) => return was_kept,
                 Err(error) => {
                     tracing::warn!(%role, kind = error.kind(), "a lease could not be kept alive");
                 }
@@ -182,18 +183,24 @@ impl Engine {
         }
     }
 
-    /// A transaction since the last look is as good a sign as a pulse.
-    async fn keep_once(&self, role: &Role, from: i64, beat: &mut Option<i64>) -> Result<bool, EngineError> {
+    /// A transaction since the last look is as good a sign as a pulse. Returns the fence; none when the lease is another's.
+    async fn keep_once(
+        &self,
+        role: &Role,
+        from: i64,
+        beat: &mut Option<i64>,
+    ) -> Result<Option<i64>, EngineError> {
         let held = self.lease(role).await?;
         let held = held.filter(|lease| lease.holder.as_ref() == Some(self.instance()));
         let Some(lease) = held else {
-            return Ok(false);
+            return Ok(None);
         };
         if beat.replace(lease.beat) != Some(lease.beat) || lease.fence < from {
-            return Ok(true);
+            return Ok(Some(lease.fence));
         }
         let (role, fence) = (role.clone(), lease.fence);
-        self.execute(PulseLease { role, fence }).await
+        let is_held = self.execute(PulseLease { role, fence }).await?;
+        Ok(is_held.then_some(fence))
     }
 
     /// Leaves a lease to the others, if this instance has it, and writes nothing under it any more.

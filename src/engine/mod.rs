@@ -13,6 +13,7 @@ mod claims;
 mod deliveries;
 mod error;
 mod finality;
+mod followed;
 mod found;
 mod holdings;
 mod idempotency;
@@ -20,6 +21,8 @@ mod inbox;
 mod journal;
 mod lease;
 mod listing;
+mod matching;
+mod payments;
 mod quarantine;
 mod read;
 mod references;
@@ -53,6 +56,7 @@ pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
 };
@@ -64,6 +68,7 @@ pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use read::{GateAnswer, TenantView};
+pub use references::LearnDomains;
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
@@ -72,8 +77,9 @@ pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 
-use answers::Answers;
+use answers::{Answers, Change};
 use callers::KeyRing;
+use followed::Bells;
 use refresh::Record;
 use settings::ChainLocks;
 
@@ -95,6 +101,7 @@ struct Inner {
     clock: Clock,
     answers: Answers,
     keys: KeyRing,
+    bells: Bells,
     chain_locks: ChainLocks,
     /// Held from a commit until its answers are in memory; whoever waits for it finds memory no older than the database.
     publishing: tokio::sync::RwLock<()>,
@@ -131,6 +138,7 @@ impl Engine {
             clock,
             answers,
             keys: KeyRing::default(),
+            bells: Bells::default(),
             chain_locks: ChainLocks::default(),
             publishing: tokio::sync::RwLock::default(),
             record,
@@ -253,9 +261,11 @@ impl Inner {
 
     fn publish(&self, published: work::Published) {
         self.record.wrote(published.audits);
+        let chains: Vec<ChainId> = published.changes.iter().filter_map(Change::moved).collect();
         for change in published.changes {
             self.answers.apply(change);
         }
+        self.bells.ring(&published.charges, &chains);
         if published.owes_events {
             self.outbox.send_replace(());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::answers::{ChainState, Change};
-use super::chain::{evidence, subject};
+use super::payments::{evidence, subject};
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError, settle};
 use crate::domain::{ChainId, ChargeId, Heights, Held, MAX_TIERS, PaymentState, Settled};
@@ -166,7 +166,7 @@ async fn undo_from(work: &mut Work<'_>, row: &mut ChainRow, block: u64) -> Resul
         super::holdings::restart_watch(work, chain, watch.contract, watch.from_number).await?;
     }
     work.tx.set_heights(chain, &row.heights).await?;
-    settle::settle_charges(work, &touched, row.heights.absent_ms).await
+    settle::settle_charges(work, &touched, None).await
 }
 
 /// Heights of a chain that ends in `kept`, the block at `below`; where that is no longer known, nothing is read.
@@ -202,7 +202,7 @@ pub(super) async fn orphan_above(
     let mut touched = BTreeSet::new();
     for mut payment in store::payments_above(work.tx.conn(), chain, number).await? {
         payment.state = PaymentState::Orphaned;
-        touched.extend(payment.allocation.iter().map(|(charge, _)| charge.clone()));
+        touched.extend(payment.concerns());
         work.tx.put_payment(&payment).await?;
         let shown = evidence(&payment);
         work.audit("payment.orphan", subject(&payment.key), (None, Some(shown)))

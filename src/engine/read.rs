@@ -5,15 +5,17 @@ use std::sync::Arc;
 use alloy::primitives::Address;
 
 use super::answers::ChainAnswer;
+use super::matching::Terms;
 use super::view::{ChargeView, EntitlementView, SourceView};
-use super::{Engine, EngineError, settle};
+use super::{Engine, EngineError, matching, references};
 use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
     AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
-    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, UserId, WalletLink,
+    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, TokenDomain,
+    UserId, WalletLink,
 };
-use crate::ledger::{self, Match};
+use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
 
 /// A gate's answer.
@@ -36,6 +38,24 @@ pub struct TenantView {
     pub sources: Vec<SourceView>,
     /// Counts its changes.
     pub sequence: i64,
+}
+
+/// A charge as it was read with its payments; without them where it changed too often to be one picture.
+#[derive(Debug)]
+pub(super) struct Looked {
+    charge: Charge,
+    payments: Option<Vec<Payment>>,
+    /// By what signatures name its token, where it takes authorizations.
+    domain: Option<TokenDomain>,
+    moment: Moment,
+}
+
+/// What memory knows of a charge at one moment.
+#[derive(Debug, Default)]
+struct Moment {
+    /// The height up to which its chain is read.
+    read: Option<u64>,
+    is_sighted: bool,
 }
 
 /// Looks at a charge that changes while it is looked at; after them it is shown without its payments.
@@ -157,6 +177,11 @@ impl Engine {
     /// # Errors
     /// There is no such charge, or the database fails.
     pub async fn charge(&self, id: &ChargeId, tenant: Option<&TenantId>) -> Result<ChargeView, EngineError> {
+        Ok(self.show(&self.look(id, tenant).await?))
+    }
+
+    /// Reads a charge with its payments.
+    pub(super) async fn look(&self, id: &ChargeId, tenant: Option<&TenantId>) -> Result<Looked, EngineError> {
         let mut conn = self.inner.store.read().await?;
         let ours = |charge: Option<Charge>| {
             let charge = charge.filter(|charge| tenant.is_none_or(|tenant| charge.terms.tenant == *tenant));
@@ -167,21 +192,56 @@ impl Engine {
             let payments = store::payments_of_charge(&mut conn, id).await?;
             // Whoever sees a charge paid may ask at once what the tenant has.
             self.inner.caught_up().await;
-            let known = self.inner.answers.chain(charge.terms.chain);
-            let read = known.and_then(|chain| chain.heights.read).map(|read| read.number);
-            let is_sighted = self.inner.answers.is_sighted(id);
-            let mut again = ours(store::charge(&mut conn, id).await?)?;
+            let moment = self.moment(&charge);
+            let again = ours(store::charge(&mut conn, id).await?)?;
             // These are one picture only if the charge did not change while they were read: else an open one would be
             // shown with confirmations.
             if again.sequence == charge.sequence {
-                if again.state == ChargeState::Open && is_sighted {
-                    again.state = ChargeState::Detected;
-                }
-                return Ok(ChargeView::new(&self.inner.settings(), &again, &payments, read));
+                return Ok(Looked {
+                    domain: references::domain_of(&mut conn, &charge).await?,
+                    charge,
+                    payments: Some(payments),
+                    moment,
+                });
             }
             charge = again;
         }
-        Ok(ChargeView::new(&self.inner.settings(), &charge, &[], None))
+        Ok(Looked {
+            domain: references::domain_of(&mut conn, &charge).await?,
+            charge,
+            payments: None,
+            moment: Moment::default(),
+        })
+    }
+
+    fn moment(&self, charge: &Charge) -> Moment {
+        let known = self.inner.answers.chain(charge.terms.chain);
+        Moment {
+            read: known.and_then(|chain| chain.heights.read).map(|read| read.number),
+            is_sighted: self.inner.answers.is_sighted(&charge.terms.id),
+        }
+    }
+
+    /// Brings what memory knows of a charge up to now.
+    pub(super) fn look_again(&self, looked: &mut Looked) {
+        looked.moment = self.moment(&looked.charge);
+    }
+
+    /// Shows a charge as it was looked at.
+    pub(super) fn show(&self, looked: &Looked) -> ChargeView {
+        let Looked {
+            charge,
+            payments,
+            domain,
+            moment,
+        } = looked;
+        let read = payments.as_ref().and(moment.read);
+        let payments = payments.as_deref().unwrap_or_default();
+        let mut view = ChargeView::new(&self.inner.settings(), charge, payments, read);
+        if view.state == ChargeState::Open && moment.is_sighted {
+            view.state = ChargeState::Detected;
+        }
+        view.with_authorization(charge, domain.as_ref())
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
@@ -196,14 +256,13 @@ impl Engine {
         block: BlockRef,
     ) -> Result<bool, EngineError> {
         let settings = self.inner.settings();
-        let settings = settings.chain(chain)?;
-        let Some(money) = super::chain::money(settings) else {
+        let Some(money) = settings.money(settings.chain(chain)?) else {
             return Ok(false);
         };
         let Some(amount) = ledger::is_payment(transfer, &money) else {
             return Ok(false);
         };
-        let payment = Payment {
+        let mut payments = [Payment {
             key: PaymentKey {
                 chain,
                 tx_hash: transfer.tx_hash,
@@ -221,9 +280,13 @@ impl Engine {
             allocation: None,
             grounds: Grounds::default(),
             flags: Flags::default(),
-        };
+        }];
         let mut conn = self.inner.store.read().await?;
-        let candidates = settle::candidates(&mut conn, &payment).await?;
+        let terms = Terms {
+            settings: &settings,
+            catalogue: &self.inner.catalogue,
+        };
+        matching::judge(&mut conn, terms, &mut payments).await?;
         // The block may have been proven while we asked.
         let read = self
             .inner
@@ -231,8 +294,11 @@ impl Engine {
             .chain(chain)
             .and_then(|known| known.heights.read);
         let is_news = read.is_none_or(|read| read.number < block.number);
-        if let (Match::Charge(charge, _), true) = (ledger::decide(&candidates), is_news) {
-            return Ok(self.inner.answers.sight(charge, chain, block.number));
+        let [payment] = payments;
+        if let (Some((charge, _)), true) = (payment.allocation, is_news) {
+            let shown = self.inner.answers.sight(charge.clone(), chain, block.number);
+            self.inner.bells.ring(&[charge], &[]);
+            return Ok(shown);
         }
         Ok(false)
     }
@@ -251,20 +317,24 @@ impl Engine {
         Ok((row, store::headers(&mut conn, chain).await?))
     }
 
-    /// The time of the newest block that is read of a chain; none before the first.
+    /// The newest block that was read, as the database has it: its own time, and how many blocks were read since the newest
+    /// that is settled in the lowest tier.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn newest_block_time(&self, chain: ChainId) -> Result<Option<Millis>, EngineError> {
+    pub async fn newest_block(&self, chain: ChainId) -> Result<Option<(Millis, u64)>, EngineError> {
         let mut conn = self.inner.store.read().await?;
-        let Some(read) = store::chain_row(&mut conn, chain)
-            .await?
-            .and_then(|row| row.heights.read)
-        else {
+        let Some(row) = store::chain_row(&mut conn, chain).await? else {
             return Ok(None);
         };
+        let Some(read) = row.heights.read else {
+            return Ok(None);
+        };
+        let settled = row.heights.settled;
+        let next = settled.map_or(row.start_number, |settled| settled.number + 1);
+        let waiting = (read.number + 1).saturating_sub(next);
         let header = store::header_at(&mut conn, chain, read.number).await?;
-        Ok(header.map(|header| header.time_ms))
+        Ok(header.map(|header| (header.time_ms, waiting)))
     }
 
     /// Whether time alone has anything to change: a look that takes no write lock.

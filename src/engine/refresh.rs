@@ -110,6 +110,7 @@ impl Inner {
         let read = state.heights.read.map_or(0, |read| read.number);
         state.heights.head = announced.max(read);
         self.answers.apply(Change::ChainLoaded(chain, Box::new(state)));
+        self.bells.ring_all(Some(chain));
         self.watches.send_replace(());
         Ok(())
     }
@@ -120,6 +121,7 @@ impl Inner {
         let _alone = self.publishing.write().await;
         if self.record.has_news(&mut snapshot).await? {
             self.answers.reload_people(&mut snapshot).await?;
+            self.bells.ring_all(None);
         }
         Ok(self.record.caught_up(&mut snapshot).await?)
     }
@@ -134,6 +136,7 @@ impl Inner {
         let _alone = self.publishing.write().await;
         if self.memory_unsure.load(Ordering::SeqCst) {
             self.answers.reload(&mut snapshot).await?;
+            self.bells.ring_all(None);
             self.record.caught_up(&mut snapshot).await?;
             self.memory_unsure.store(false, Ordering::SeqCst);
             tracing::warn!("memory was not sure to be as the database is, and was loaded anew");

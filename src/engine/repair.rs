@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::EngineError;
 use super::answers::Change;
-use super::chain::{Step, subject};
+use super::chain::Step;
 use super::holdings::Moves;
+use super::payments::subject;
 use super::work::{Command, Origin, Work};
 use crate::domain::{BlockRef, ChainId, Payment, PaymentKey, PaymentState, ProvenBlock};
 use crate::ledger;
-use crate::store;
+use crate::store::{self, Watch};
 
 fn origin() -> Origin {
     Origin {
@@ -108,7 +109,7 @@ impl RepairBlock {
             if stored.iter().any(|observation| observation.key == payment.key) {
                 continue;
             }
-            work.tx.put_observation(payment).await?;
+            work.tx.put_observations(std::slice::from_ref(payment)).await?;
             work.audit("payment.observe", subject(&payment.key), (None, None))
                 .await?;
             restored += 1;
@@ -134,8 +135,8 @@ pub struct Correction {
 pub struct CorrectBalances {
     /// The chain.
     pub chain: ChainId,
-    /// The contract; its past must be complete.
-    pub contract: Address,
+    /// The contract's watch as it was compared; its past must be complete, and not read again since.
+    pub watch: Watch,
     /// The settled block that the corrections are as of.
     pub settled: BlockRef,
     /// Each holder once.
@@ -161,10 +162,14 @@ impl Command for CorrectBalances {
             return Err(EngineError::NotLinked(self.chain));
         }
         check_ours(work, self.chain, self.settled).await?;
-        let watches = work.engine.answers.watches(self.chain);
-        let watch = watches.iter().find(|watch| watch.contract == self.contract);
-        if !watch.ok_or(EngineError::NotFound("watch"))?.is_complete() {
-            return Err(EngineError::ForeignHistory(self.contract));
+        let contract = self.watch.contract;
+        if !work.engine.answers.watches(self.chain).contains(&self.watch) || !self.watch.is_complete() {
+            return Err(EngineError::Conflict {
+                code: "HISTORY_RESTARTED",
+                problem: format!(
+                    "the history of {contract} was read again since its balances were compared; run the rescan once more"
+                ),
+            });
         }
         let mut moves = Moves::load(work, self.chain);
         for Correction {
@@ -173,8 +178,8 @@ impl Command for CorrectBalances {
             proven,
         } in &self.corrections
         {
-            moves.add(self.contract, *holder, proven.wrapping_sub(*stored));
-            let subject = format!("{}:{}:{holder}", self.chain.caip2(), self.contract);
+            moves.add(contract, *holder, proven.wrapping_sub(*stored));
+            let subject = format!("{}:{contract}:{holder}", self.chain.caip2());
             let (before, after) = (json!(stored.to_string()), json!(proven.to_string()));
             work.audit("balance.correct", subject, (Some(before), Some(after)))
                 .await?;

@@ -3,10 +3,10 @@
 use alloy::primitives::B256;
 use serde_json::json;
 
-use super::chain::subject;
 use super::found::{RefundView, ReviewView};
+use super::payments::subject;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, charges, parse_own, random_id};
+use super::{EngineError, parse_own, random_id, settle};
 use crate::domain::{
     Amount, Charge, ChargeId, Decider, Disposition, MatchRule, PaymentKey, PaymentState, Refund, RefundState,
 };
@@ -50,13 +50,12 @@ impl Command for AssignPayment {
             charge.ok_or_else(|| EngineError::invalid("chargeId", "names no charge that there is"))?;
         check_place(&found, &charge)?;
         let before = json!(ReviewView::new(work.settings, &found));
-        let mut payment = found.payment;
-        payment.allocation = Some((self.charge.clone(), MatchRule::Operator));
-        payment.grounds.decider = Some(Decider {
+        let decider = Decider {
             actor: self.origin.actor.clone(),
             note: Some(self.reason.clone()),
-        });
-        work.tx.put_payment(&payment).await?;
+        };
+        let given = (&self.charge, MatchRule::Operator);
+        let (payment, touched) = settle::allocate_to(work, &found.payment, given, decider).await?;
         work.tx.set_disposition(&self.payment, None).await?;
         let after = record(
             work,
@@ -66,7 +65,7 @@ impl Command for AssignPayment {
         )
         .await?;
         super::claims::mark_applied(work, &payment, &charge).await?;
-        charges::settle_one(work, &charge).await?;
+        settle::settle_charges(work, &touched, None).await?;
         Ok(after)
     }
 }

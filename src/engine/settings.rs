@@ -10,6 +10,7 @@ use super::answers::ChainState;
 use super::{Engine, EngineError, Inner};
 use crate::config;
 use crate::domain::ChainId;
+use crate::ledger::AcceptedMoney;
 
 /// What the engine is told.
 #[derive(Debug, Clone)]
@@ -22,12 +23,26 @@ pub struct Settings {
     pub wallets: config::Wallets,
     /// The names of those who are told of events.
     pub webhooks: Vec<String>,
+    /// Where payers reach the checkout page, without a slash at its end.
+    pub public_url: Option<String>,
 }
 
 impl Settings {
     pub(super) fn chain(&self, chain: ChainId) -> Result<&config::Chain, EngineError> {
         let found = self.chains.iter().find(|candidate| candidate.id == chain);
         found.ok_or_else(|| EngineError::unknown_chain(chain))
+    }
+
+    /// What counts as money on a chain, where anything does.
+    #[must_use]
+    pub fn money(&self, chain: &config::Chain) -> Option<AcceptedMoney> {
+        let treasury = chain.treasury?;
+        Some(AcceptedMoney {
+            treasury,
+            ours: self.chains.iter().filter_map(|chain| chain.treasury).collect(),
+            tokens: chain.tokens.clone(),
+            others: chain.other_tokens.clone(),
+        })
     }
 }
 

@@ -1,73 +1,56 @@
 //! From payments to charges: which charge a payment belongs to, and what follows for every charge that was touched.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use super::charges::CLOCK_SKEW_MS;
+use super::EngineError;
+use super::payments::evidence;
 pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
-use super::{EngineError, claims};
-use crate::domain::{Charge, ChargeFlag, ChargeId, ChargeState, MatchRule, Millis, Payment, TenantId};
-use crate::ledger::{self, Candidates, ChargeClock, Match, Standing};
-use crate::metrics;
+use crate::domain::{
+    ChainId, Charge, ChargeFlag, ChargeId, ChargeState, Decider, MatchRule, Millis, Payment, TenantId,
+};
+use crate::ledger::{self, ChargeClock, Standing};
 use crate::store;
 
-/// The charge that a payment belongs to, if exactly one does.
-pub(super) async fn allocate(
+/// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. Whether that person may decide so is the
+/// caller's to know, and to record. Returns it with the charges to fold: what it may have been meant for goes without it.
+pub(super) async fn allocate_to(
     work: &mut Work<'_>,
-    payment: &Payment,
-) -> Result<Option<(ChargeId, MatchRule)>, EngineError> {
-    let candidates = candidates(work.tx.conn(), payment).await?;
-    let outcome = ledger::decide(&candidates);
-    if let Match::Unmatched = outcome
-        && let [claimed] = claims::named(work.tx.conn(), payment).await?.as_slice()
-    {
-        return Ok(Some((claimed.clone(), MatchRule::Claim)));
-    }
-    match outcome {
-        Match::Charge(charge, rule) => Ok(Some((charge, rule))),
-        Match::Unmatched => Ok(None),
-        Match::Ambiguous => {
-            ::metrics::counter!(metrics::PAYMENT_AMBIGUOUS_TOTAL).increment(1);
-            Ok(None)
-        }
-    }
+    before: &Payment,
+    (charge, rule): (&ChargeId, MatchRule),
+    decider: Decider,
+) -> Result<(Payment, BTreeSet<ChargeId>), EngineError> {
+    let mut payment = before.clone();
+    payment.allocation = Some((charge.clone(), rule));
+    payment.grounds.decider = Some(decider);
+    work.tx.put_payment(&payment).await?;
+    work.tx.put_candidates(&payment.key, &[]).await?;
+    let mut touched = before.concerns();
+    touched.insert(charge.clone());
+    Ok((payment, touched))
 }
 
-/// What each rule names for a payment.
-pub(super) async fn candidates(
-    conn: &mut sqlx::AnyConnection,
-    payment: &Payment,
-) -> Result<Candidates, EngineError> {
-    let place = (payment.key.chain, payment.token, payment.treasury);
-    let at = payment.block_time_ms;
-    let times = (at, at.saturating_add(CLOCK_SKEW_MS));
-    let exact_amount = store::leased_charges(conn, place, payment.amount, at).await?;
-    let links = store::wallets_at(conn, payment.payer).await?;
-    let payer_wallet = match links.as_slice() {
-        [link] => store::open_charges_of_tenant(conn, &link.tenant, &link.user, place, times).await?,
-        _ => Vec::new(),
-    };
-    Ok(Candidates {
-        exact_amount,
-        payer_wallet,
-    })
-}
-
-/// Folds each charge anew; writes what changed, and what follows for its tenant.
+/// Folds each charge anew; writes what changed, and what follows for its tenant. `absent` is a chain that is being read,
+/// and up to when it holds nothing more.
 pub(super) async fn settle_charges(
     work: &mut Work<'_>,
     touched: &BTreeSet<ChargeId>,
-    absent_ms: Millis,
+    absent: Option<(ChainId, Millis)>,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
-    for id in touched {
-        let Some(before) = store::charge(work.tx.conn(), id).await? else {
-            continue;
+    let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
+    for (before, payments, meant) in load(work, touched).await? {
+        let absent_ms = match absent.entry(before.terms.chain) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let row = store::chain_row(work.tx.conn(), before.terms.chain).await?;
+                *unknown.insert(row.map_or(0, |row| row.heights.absent_ms))
+            }
         };
-        let payments = store::payments_of_charge(work.tx.conn(), id).await?;
         let chain = work.settings.chain(before.terms.chain).ok();
         // A chain or token that is no longer configured keeps its charges exact: no tolerance.
         let token = chain.and_then(|chain| chain.token(before.terms.token));
@@ -76,7 +59,8 @@ pub(super) async fn settle_charges(
             now: work.now,
             absent_ms,
         };
-        let standing = ledger::standing(&before, &payments, tolerance.unwrap_or_default(), clock);
+        let tolerance = tolerance.unwrap_or_default();
+        let standing = ledger::standing(&before, (&payments, &meant), tolerance, clock);
         let after = apply(&before, standing);
         if changes_account(&before, &after) {
             tenants.insert(before.terms.tenant.clone());
@@ -89,6 +73,32 @@ pub(super) async fn settle_charges(
         refold_crypto(work, &tenant).await?;
     }
     Ok(())
+}
+
+/// Those of these charges that exist, in order, each with the payments that it was given and those that may be meant for it.
+async fn load(
+    work: &mut Work<'_>,
+    touched: &BTreeSet<ChargeId>,
+) -> Result<Vec<(Charge, Vec<Payment>, Vec<Payment>)>, EngineError> {
+    let ids: Vec<ChargeId> = touched.iter().cloned().collect();
+    let mut charges = store::charges(work.tx.conn(), &ids).await?;
+    charges.sort_by(|one, other| one.terms.id.cmp(&other.terms.id));
+    let mut given: HashMap<ChargeId, Vec<Payment>> = HashMap::new();
+    for payment in store::payments_of_charges(work.tx.conn(), &ids).await? {
+        if let Some((charge, _)) = &payment.allocation {
+            given.entry(charge.clone()).or_default().push(payment);
+        }
+    }
+    let mut meant: HashMap<ChargeId, Vec<Payment>> = HashMap::new();
+    for (charge, payment) in store::payments_meant_for(work.tx.conn(), &ids).await? {
+        meant.entry(charge).or_default().push(payment);
+    }
+    let with_payments = charges.into_iter().map(|charge| {
+        let id = &charge.terms.id;
+        let (given, meant) = (given.remove(id), meant.remove(id));
+        (charge, given.unwrap_or_default(), meant.unwrap_or_default())
+    });
+    Ok(with_payments.collect())
 }
 
 /// Whether its tenant's periods or credit may follow.
@@ -138,6 +148,7 @@ async fn write(
     payments: &[Payment],
 ) -> Result<(), EngineError> {
     work.tx.update_charge(after).await?;
+    work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));
     let after_json = json!(ChargeView::new(work.settings, after, &[], None));
@@ -147,7 +158,7 @@ async fn write(
         (Some(before_json), Some(after_json.clone())),
     )
     .await?;
-    let evidence: Vec<Value> = payments.iter().map(super::chain::evidence).collect();
+    let evidence: Vec<Value> = payments.iter().map(evidence).collect();
     for kind in events(before, after) {
         let data = json!({"charge": after_json, "payments": evidence});
         work.owe(kind, resource.clone(), data).await?;

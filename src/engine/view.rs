@@ -1,12 +1,13 @@
 //! How charges, payments and entitlements are shown: one shape for answers, events and the audit.
 
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Interval, Level, MatchRule, Millis,
-    Payment, PaymentState, Product, Provider, Source, SourceState,
+    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Interval, Level, MatchRule,
+    Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, TokenDomain, Totals,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -64,7 +65,8 @@ pub struct ChargeView {
     /// `open`, `detected`, `confirming`, `paid`, `expired`, `cancelled`, `reversed` or `closed`.
     #[schema(value_type = String)]
     pub state: ChargeState,
-    /// What is remarkable: `underpaid`, `overpaid`, `duplicate`, `late`, `reorged`, `chain_blind`.
+    /// What is remarkable: `underpaid`, `overpaid`, `late`, `duplicate`, `reorged`, `chain_blind`; and of
+    /// payments that are credited to nobody and may be meant for it, `wrong_token`, `wrong_chain`, `ambiguous`, `held`.
     #[schema(value_type = Vec<String>)]
     pub flags: Vec<ChargeFlag>,
     /// The plan that is bought.
@@ -95,8 +97,19 @@ pub struct ChargeView {
     /// Blocks that must stand on a payment's block, itself included, by the tier of the amount due. Where that tier waits
     /// for a tag too, they alone are not enough.
     pub confirmations_required: u64,
-    /// The payment request as a URI (EIP-681).
+    /// The page where it is paid: a URL where `server.public_url` is set, else a path.
+    pub pay_url: String,
+    /// The payment request as a URI (EIP-681), for what is still to pay.
     pub payment_uri: String,
+    /// A nonce that names this charge in an authorization (EIP-3009), whoever pays and whatever amount. Used once: after it
+    /// was seen there is another.
+    pub reference: String,
+    /// Typed data (EIP-712) for `eth_signTypedData_v4`, where the token takes authorizations (EIP-3009): it pays what is still to
+    /// pay. `message.from` is left out: the wallet that signs puts its own address there, and anyone may then submit
+    /// `transferWithAuthorization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub authorization: Option<serde_json::Value>,
     /// The same in words.
     pub instructions: String,
     /// When it was made.
@@ -122,6 +135,7 @@ impl ChargeView {
         let Product::Plan { plan, interval } = &terms.product;
         let amount = |amount| AmountView::new(amount, decimals);
         let due = amount(terms.due);
+        let to_pay = to_pay(charge);
         let newest = payments
             .iter()
             .rev()
@@ -141,13 +155,21 @@ impl ChargeView {
             interval: interval.as_str(),
             chain_id: terms.chain.0,
             chain: terms.chain.caip2(),
+            pay_url: format!(
+                "{}/pay/{}",
+                settings.public_url.as_deref().unwrap_or_default(),
+                terms.id
+            ),
             payment_uri: format!(
                 "ethereum:{token_address}@{}/transfer?address={treasury}&uint256={}",
-                terms.chain, terms.due
+                terms.chain, to_pay
             ),
+            reference: charge.reference.to_string(),
+            authorization: None,
             instructions: format!(
                 "Send exactly {} {symbol} (token {token_address}) on {chain_name} (chain {}) to {treasury}",
-                due.amount, terms.chain
+                to_pay.to_units(decimals),
+                terms.chain
             ),
             token: TokenView {
                 address: token_address,
@@ -170,6 +192,20 @@ impl ChargeView {
         }
     }
 
+    /// With the typed data to sign, where the token takes authorizations and there is something left to pay.
+    pub(super) fn with_authorization(self, charge: &Charge, domain: Option<&TokenDomain>) -> Self {
+        let payable = matches!(
+            self.state,
+            ChargeState::Open | ChargeState::Detected | ChargeState::Confirming
+        ) && charge.totals.seen < charge.terms.due;
+        Self {
+            authorization: domain
+                .filter(|_| payable)
+                .map(|domain| typed_data(charge, domain)),
+            ..self
+        }
+    }
+
     /// As those may see it who hold the charge's id and nothing else: whose it is stays unsaid.
     #[must_use]
     pub fn without_people(self) -> Self {
@@ -179,6 +215,52 @@ impl ChargeView {
             ..self
         }
     }
+}
+
+/// What is still to pay; all of it where nothing was paid, or enough.
+fn to_pay(charge: &Charge) -> Amount {
+    let Totals { seen, .. } = charge.totals;
+    let rest = charge.terms.due.saturating_sub(seen);
+    if rest.is_zero() { charge.terms.due } else { rest }
+}
+
+/// The typed data of `transferWithAuthorization` (EIP-3009) over what is still to pay, until the charge expires, as
+/// `eth_signTypedData_v4` takes it but for `message.from`.
+fn typed_data(charge: &Charge, domain: &TokenDomain) -> serde_json::Value {
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    let terms = &charge.terms;
+    json!({
+        "types": {
+            "EIP712Domain": [
+                field("name", "string"),
+                field("version", "string"),
+                field("chainId", "uint256"),
+                field("verifyingContract", "address"),
+            ],
+            "TransferWithAuthorization": [
+                field("from", "address"),
+                field("to", "address"),
+                field("value", "uint256"),
+                field("validAfter", "uint256"),
+                field("validBefore", "uint256"),
+                field("nonce", "bytes32"),
+            ],
+        },
+        "primaryType": "TransferWithAuthorization",
+        "domain": {
+            "name": domain.name,
+            "version": domain.version,
+            "chainId": terms.chain.0,
+            "verifyingContract": terms.token.to_checksum(None),
+        },
+        "message": {
+            "to": terms.treasury.to_checksum(None),
+            "value": to_pay(charge).to_string(),
+            "validAfter": "0",
+            "validBefore": terms.expires_at.div_euclid(1000).to_string(),
+            "nonce": charge.reference,
+        },
+    })
 }
 
 /// A payment, with where it stands.
@@ -213,9 +295,15 @@ pub struct PaymentView {
     pub level: Level,
     /// The charge it was given to.
     pub charge_id: Option<String>,
-    /// The rule that gave it.
+    /// The rule that gave it: `reference`, `exact_amount`, `payer_wallet`, `claim` or `operator`.
     #[schema(value_type = Option<String>)]
     pub rule: Option<MatchRule>,
+    /// What that rests on, or why it was given to none: the charges that rules named, and what they went by.
+    #[schema(value_type = Object)]
+    pub evidence: Grounds,
+    /// What is remarkable: `wrong_token`, `wrong_chain`, `ambiguous`, `held`.
+    #[schema(value_type = Vec<String>)]
+    pub flags: Vec<PaymentFlag>,
 }
 
 impl From<&Payment> for PaymentView {
@@ -235,6 +323,8 @@ impl From<&Payment> for PaymentView {
             level: payment.level,
             charge_id: payment.allocation.as_ref().map(|(charge, _)| charge.to_string()),
             rule: payment.allocation.as_ref().map(|(_, rule)| *rule),
+            evidence: payment.grounds.clone(),
+            flags: payment.flags.iter().collect(),
         }
     }
 }

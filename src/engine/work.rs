@@ -1,6 +1,6 @@
 //! One command's transaction, with what it will owe and publish once it is durable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answers::Change;
 use super::view::rfc3339;
 use super::{EngineError, Inner, Settings, random_id};
-use crate::domain::{ChainId, Millis};
+use crate::domain::{ChainId, ChargeId, Millis};
 use crate::store::{self, Audit, Event, StoreError, WriteTx};
 
 /// Who does something, and why; for the audit.
@@ -42,11 +42,25 @@ pub trait Command: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) changes: Vec<Change>,
+    /// Charges whose rows changed.
+    pub(super) charges: Vec<ChargeId>,
     /// Entries that were added to the record.
     pub(super) audits: i64,
     pub(super) owes_events: bool,
     pub(super) has_inbox: bool,
     pub(super) watches_changed: bool,
+}
+
+/// Entries of the record, and events, that are held to be written together.
+const MAX_UNWRITTEN: usize = 1_000;
+
+/// An event that is not numbered yet.
+#[derive(Debug)]
+struct Owed {
+    id: String,
+    kind: &'static str,
+    resource: String,
+    data: Value,
 }
 
 /// A transaction in progress.
@@ -60,6 +74,8 @@ pub struct Work<'e> {
     pub(super) published: Published,
     beats: HashMap<ChainId, i64>,
     origin: Origin,
+    audits: Vec<Audit>,
+    owed: Vec<Owed>,
 }
 
 impl<'e> Work<'e> {
@@ -72,6 +88,8 @@ impl<'e> Work<'e> {
             published: Published::default(),
             beats: HashMap::new(),
             origin,
+            audits: Vec::new(),
+            owed: Vec::new(),
         }
     }
 
@@ -113,16 +131,19 @@ impl<'e> Work<'e> {
         subject: String,
         (before, after): (Option<Value>, Option<Value>),
     ) -> Result<(), EngineError> {
-        let audit = Audit {
+        self.audits.push(Audit {
             actor: self.origin.actor.clone(),
             action,
             subject,
             cause: self.origin.cause.clone(),
             before: before.map(|value| value.to_string()),
             after: after.map(|value| value.to_string()),
-        };
+        });
         self.published.audits += 1;
-        Ok(self.tx.insert_audit(&audit, self.now).await?)
+        if self.audits.len() >= MAX_UNWRITTEN {
+            self.write_audits().await?;
+        }
+        Ok(())
     }
 
     /// Owes an event: the body is fixed here, as every try will send it. Its sequence counts the resource's events.
@@ -132,28 +153,57 @@ impl<'e> Work<'e> {
         resource: String,
         data: Value,
     ) -> Result<(), EngineError> {
-        let sequence = store::next_sequence(self.tx.conn(), &resource).await?;
-        let body = json!({
-            "type": kind,
-            "timestamp": rfc3339(self.now),
-            "sequence": sequence,
-            "data": data,
-        });
-        let event = Event {
+        self.owed.push(Owed {
             id: random_id("evt_")?,
             kind,
             resource,
-            sequence,
-            body: body.to_string(),
-        };
-        self.tx
-            .insert_event(&event, &self.settings.webhooks, self.now)
-            .await?;
+            data,
+        });
         self.published.owes_events = true;
+        if self.owed.len() >= MAX_UNWRITTEN {
+            self.write_owed().await?;
+        }
         Ok(())
     }
 
-    pub(super) async fn commit(self) -> Result<Published, StoreError> {
+    async fn write_audits(&mut self) -> Result<(), StoreError> {
+        let audits = std::mem::take(&mut self.audits);
+        self.tx.insert_audits(&audits, self.now).await
+    }
+
+    async fn write_owed(&mut self) -> Result<(), StoreError> {
+        let owed = std::mem::take(&mut self.owed);
+        let resources: BTreeSet<&str> = owed.iter().map(|owed| owed.resource.as_str()).collect();
+        let resources: Vec<&str> = resources.into_iter().collect();
+        let counts = store::event_counts(self.tx.conn(), &resources).await?;
+        let mut counts: HashMap<String, i64> = counts.into_iter().collect();
+        let timestamp = rfc3339(self.now);
+        let number = |owed: Owed| {
+            let count = counts.entry(owed.resource.clone()).or_default();
+            *count = count.saturating_add(1);
+            let body = json!({
+                "type": owed.kind,
+                "timestamp": timestamp,
+                "sequence": *count,
+                "data": owed.data,
+            });
+            Event {
+                id: owed.id,
+                kind: owed.kind,
+                resource: owed.resource,
+                sequence: *count,
+                body: body.to_string(),
+            }
+        };
+        let events: Vec<Event> = owed.into_iter().map(number).collect();
+        self.tx
+            .insert_events(&events, &self.settings.webhooks, self.now)
+            .await
+    }
+
+    pub(super) async fn commit(mut self) -> Result<Published, StoreError> {
+        self.write_audits().await?;
+        self.write_owed().await?;
         self.tx.commit().await?;
         Ok(self.published)
     }

@@ -3,7 +3,8 @@
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
 use crate::domain::{
-    Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentState, Totals,
+    Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentFlag,
+    PaymentState, Totals,
 };
 
 /// The two clocks that a deadline needs.
@@ -58,12 +59,18 @@ pub fn suffix_pool(decimals: u8) -> SuffixPool {
     }
 }
 
-/// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain.
+/// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain; those of nobody that may
+/// be `meant` for it are only told of.
 ///
 /// A charge that asks for nothing was paid by credit when it was made. One that was paid and no longer is, is reversed,
 /// whatever the time. `tolerance` is the accepted underpayment.
 #[must_use]
-pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock: ChargeClock) -> Standing {
+pub fn standing(
+    charge: &Charge,
+    (payments, meant): (&[Payment], &[Payment]),
+    tolerance: Amount,
+    clock: ChargeClock,
+) -> Standing {
     let terms = &charge.terms;
     let in_force = || {
         payments
@@ -117,6 +124,7 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
             .any(|payment| payment.state == PaymentState::Orphaned),
     );
     flags.set(ChargeFlag::ChainBlind, blind && paid_at.is_none());
+    flag_meant(&mut flags, meant);
     Standing {
         state,
         flags,
@@ -137,6 +145,21 @@ pub fn standing(charge: &Charge, payments: &[Payment], tolerance: Amount, clock:
 /// Whether nothing more can come for it in time: its grace has ended, and its chain is settled past that.
 fn is_over(terms: &ChargeTerms, clock: ChargeClock) -> bool {
     clock.now >= terms.grace_until && clock.absent_ms >= terms.grace_until
+}
+
+/// What is told of payments that are given to nobody and may be meant for the charge.
+fn flag_meant(flags: &mut Flags, meant: &[Payment]) {
+    let in_force = meant
+        .iter()
+        .filter(|payment| payment.state != PaymentState::Orphaned);
+    for payment in in_force {
+        let is_named = payment.concerns().len() == 1;
+        let has = |flag| payment.flags.has(flag);
+        flags.set(ChargeFlag::WrongToken, is_named && has(PaymentFlag::WrongToken));
+        flags.set(ChargeFlag::WrongChain, is_named && has(PaymentFlag::WrongChain));
+        flags.set(ChargeFlag::Ambiguous, has(PaymentFlag::Ambiguous));
+        flags.set(ChargeFlag::Held, has(PaymentFlag::Held));
+    }
 }
 
 /// The state of a charge that no money covers, and whether its deadline passed while we could not see the chain past it.
@@ -233,7 +256,7 @@ mod tests {
     fn stand(charge: &Charge, payments: &[Payment], now: Millis, settled: Millis) -> Standing {
         standing(
             charge,
-            payments,
+            (payments, &[]),
             Amount::from(150_012),
             ChargeClock {
                 now,
@@ -301,7 +324,7 @@ mod tests {
         assert_eq!(stand(&open, &below, 20, 20).state, ChargeState::Open);
         let clock = ChargeClock { now: 0, absent_ms: 0 };
         assert_eq!(
-            standing(&open, &[], Amount::from(DUE), clock).state,
+            standing(&open, (&[], &[]), Amount::from(DUE), clock).state,
             ChargeState::Open
         );
     }

@@ -2,15 +2,30 @@
 
 use alloy::primitives::{Address, B256, U256};
 
-use crate::domain::{Amount, LogEntry, Standard, TRANSFER, Token, Transfer};
+use crate::domain::{
+    AUTHORIZATION_USED, Amount, Authorization, LogEntry, Standard, TRANSFER, Token, Transfer,
+};
 
 /// What counts as money on one chain.
 #[derive(Debug, Clone)]
 pub struct AcceptedMoney {
-    /// Ours.
+    /// Where it comes to.
     pub treasury: Address,
+    /// All treasuries of ours: what one pays another is no payment.
+    pub ours: Vec<Address>,
     /// The accepted tokens, by address.
     pub tokens: Vec<Token>,
+    /// Those that are known and not accepted: money that nobody is credited with by itself.
+    pub others: Vec<Token>,
+}
+
+impl AcceptedMoney {
+    /// The token at `address`, accepted or not.
+    #[must_use]
+    pub fn token(&self, address: Address) -> Option<&Token> {
+        let mut known = self.tokens.iter().chain(&self.others);
+        known.find(|token| token.address == address)
+    }
 }
 
 /// Reads a `Transfer` of either standard; anything else is `None`. A log of the right signature and the wrong shape is
@@ -41,18 +56,40 @@ fn topic_address(topic: &B256) -> Option<Address> {
     topic.0.starts_with(&[0; 12]).then(|| Address::from_word(*topic))
 }
 
-/// The amount of a payment: a transfer of an accepted token, from someone else, to the treasury, worth at least the
-/// token's dust and never zero.
+/// The authorization (EIP-3009) that a log says was used: `AuthorizationUsed(address indexed, bytes32 indexed)`.
+fn authorization(log: &LogEntry) -> Option<Authorization> {
+    match log.topics.as_slice() {
+        [signature, authorizer, nonce] if *signature == AUTHORIZATION_USED && log.data.is_empty() => {
+            Some(Authorization {
+                authorizer: topic_address(authorizer)?,
+                nonce: *nonce,
+                log_index: log.log_index,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The authorization that a transfer was made with: in the log right before it in its transaction, of the same token, and
+/// signed by who pays. `before` is what is kept of the block before the transfer's log.
+#[must_use]
+pub fn authorization_of(transfer: &Transfer, before: Option<&LogEntry>) -> Option<Authorization> {
+    let before = before?;
+    let is_next = before.log_index.checked_add(1) == Some(transfer.log_index);
+    let is_same = (before.address, before.tx_hash) == (transfer.contract, transfer.tx_hash);
+    let used = authorization(before).filter(|_| is_next && is_same)?;
+    (used.authorizer == transfer.from).then_some(used)
+}
+
+/// The amount of a payment: a transfer of a known token, from someone else, to the treasury, worth at least the token's
+/// dust and never zero.
 #[must_use]
 pub fn is_payment(transfer: &Transfer, money: &AcceptedMoney) -> Option<Amount> {
-    let token = money
-        .tokens
-        .iter()
-        .find(|token| token.address == transfer.contract)?;
+    let token = money.token(transfer.contract)?;
     let amount = Amount(transfer.value);
     let counts = transfer.standard == Standard::Erc20
         && transfer.to == money.treasury
-        && transfer.from != money.treasury
+        && !money.ours.contains(&transfer.from)
         && !amount.is_zero()
         && amount >= token.dust;
     counts.then_some(amount)
@@ -76,6 +113,7 @@ mod tests {
 
     const TREASURY: Address = address!("0x00000000000000000000000000000000000000aa");
     const USDC: Address = address!("0x00000000000000000000000000000000000000bb");
+    const OTHER_TREASURY: Address = address!("0x00000000000000000000000000000000000000ab");
     const PAYER: Address = address!("0x00000000000000000000000000000000000000cc");
 
     fn money() -> AcceptedMoney {
@@ -89,7 +127,9 @@ mod tests {
         };
         AcceptedMoney {
             treasury: TREASURY,
+            ours: vec![TREASURY, OTHER_TREASURY],
             tokens: vec![token],
+            others: Vec::new(),
         }
     }
 
@@ -126,6 +166,7 @@ mod tests {
         assert_eq!(paid(&log(USDC, PAYER, TREASURY, 0)), None);
         assert_eq!(paid(&log(USDC, PAYER, TREASURY, 999)), None);
         assert_eq!(paid(&log(USDC, TREASURY, TREASURY, 15_000_000)), None);
+        assert_eq!(paid(&log(USDC, OTHER_TREASURY, TREASURY, 15_000_000)), None);
         assert_eq!(paid(&log(USDC, PAYER, PAYER, 15_000_000)), None);
     }
 
@@ -162,5 +203,46 @@ mod tests {
         let mut log = log(USDC, PAYER, TREASURY, 0);
         log.data = Bytes::from(U256::MAX.to_be_bytes_vec());
         assert_eq!(paid(&log), Some(Amount(U256::MAX)));
+    }
+
+    fn used(contract: Address, authorizer: Address, log_index: u64) -> LogEntry {
+        LogEntry {
+            address: contract,
+            topics: vec![AUTHORIZATION_USED, authorizer.into_word(), B256::repeat_byte(9)],
+            data: Bytes::new(),
+            tx_hash: B256::repeat_byte(1),
+            log_index,
+            ordinal: Some(0),
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_made_with_the_authorization_right_before_it() {
+        let mut paid = log(USDC, PAYER, TREASURY, 15_000_000);
+        paid.log_index = 5;
+        let paid = transfer(&paid).unwrap();
+        let right = used(USDC, PAYER, 4);
+        let found = authorization_of(&paid, Some(&right)).map(|used| (used.authorizer, used.nonce));
+        assert_eq!(found, Some((PAYER, B256::repeat_byte(9))));
+
+        let mut elsewhere = right.clone();
+        elsewhere.tx_hash = B256::repeat_byte(2);
+        let mut unindexed = right.clone();
+        unindexed.topics.truncate(2);
+        let mut with_data = right;
+        with_data.data = Bytes::from(vec![0; 32]);
+        for other in [
+            used(PAYER, PAYER, 4),
+            used(USDC, TREASURY, 4),
+            used(USDC, PAYER, 3),
+            used(USDC, PAYER, 6),
+            used(USDC, PAYER, u64::MAX),
+            elsewhere,
+            unindexed,
+            with_data,
+        ] {
+            assert_eq!(authorization_of(&paid, Some(&other)), None, "{other:?}");
+        }
+        assert_eq!(authorization_of(&paid, None), None);
     }
 }

@@ -10,7 +10,7 @@ mod reference;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
-pub use decode::{AcceptedMoney, is_payment, movement, transfer};
-pub use matching::{Candidates, Match, decide};
+pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
+pub use matching::{Match, decide};
 pub use reference::reference;
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

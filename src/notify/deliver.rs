@@ -103,7 +103,7 @@ impl Notifier {
             };
             tokio::select! {
                 outcome = self.deliver_all(&stop) => break outcome,
-                () = self.engine.keep_lease(&role, fence) => {
+                _ = self.engine.keep_lease(&role, fence) => {
                     tracing::warn!(webhook = %self.endpoint.name, "another instance delivers now");
                 }
             }

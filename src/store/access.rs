@@ -1,12 +1,12 @@
 //! Gates, the nonces of wallet proofs, and the wallets that were proven.
 
 use alloy::primitives::Address;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, json_text};
+use super::value::{Columns, ROWS_PER_STATEMENT, json_text, list};
 use super::{StoreError, WriteTx};
-use crate::domain::{Gate, GateId, Millis, TenantId, UserId, WalletLink};
+use crate::domain::{Gate, GateId, Millis, TenantId, UserId, WalletLink, WalletOwner};
 
 /// A nonce that was given to a user for one proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub async fn wallet_link(
     row.as_ref().map(link_from).transpose()
 }
 
-/// Whose a wallet is, in every tenant; at most three, for two are too many for any rule.
+/// Who has proven a wallet, by tenant; at most three.
 ///
 /// # Errors
 /// The database fails.
@@ -100,6 +100,36 @@ pub async fn wallets_at(conn: &mut AnyConnection, address: Address) -> Result<Ve
         .fetch_all(conn)
         .await?;
     rows.iter().map(link_from).collect()
+}
+
+/// The users who alone have proven one of these wallets.
+///
+/// # Errors
+/// The database fails.
+pub async fn sole_owners(
+    conn: &mut AnyConnection,
+    wallets: &[Address],
+) -> Result<Vec<(Address, WalletOwner)>, StoreError> {
+    let mut owners = Vec::new();
+    for wallets in wallets.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select address, min(tenant) as tenant, min(user_id) as user_id from wallet_link where address in ({}) \
+             group by address having count(*) = 1 order by address",
+            list(0, wallets.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for wallet in wallets {
+            query = query.bind(wallet.to_vec());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            let owner = WalletOwner {
+                tenant: row.parsed("tenant", "a tenant id")?,
+                user: row.parsed("user_id", "a user id")?,
+            };
+            owners.push((row.address("address")?, owner));
+        }
+    }
+    Ok(owners)
 }
 
 /// The wallets of one user.

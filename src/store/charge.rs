@@ -1,14 +1,14 @@
 //! Charges and the amounts leased to them.
 
 use alloy::primitives::Address;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int, json_text};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list};
 use super::{StoreError, WriteTx};
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Millis, Product, Quote, TenantId, Totals,
-    UserId, WhenActive,
+    UserId, WalletOwner, WhenActive,
 };
 
 pub(super) fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
@@ -67,6 +67,25 @@ pub async fn charge(conn: &mut AnyConnection, id: &ChargeId) -> Result<Option<Ch
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(charge_from).transpose()
+}
+
+/// Those of these charges that exist.
+///
+/// # Errors
+/// The database fails.
+pub async fn charges(conn: &mut AnyConnection, ids: &[ChargeId]) -> Result<Vec<Charge>, StoreError> {
+    let mut charges = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(ROWS_PER_STATEMENT) {
+        let text = format!("select * from charge where id in ({})", list(0, ids.len()));
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for id in ids {
+            query = query.bind(id.as_str());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            charges.push(charge_from(&row)?);
+        }
+    }
+    Ok(charges)
 }
 
 /// Which of a tenant's charges are listed.
@@ -133,59 +152,86 @@ pub async fn open_charge_for(
     row.as_ref().map(charge_from).transpose()
 }
 
-/// The charges of a tenant, made up to `made_by`, that a payment at `at` may still settle, of one user or of none in
-/// particular. At most three: two are too many for any rule.
+/// What a wallet's user may pay for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCharge {
+    /// The charge.
+    pub id: ChargeId,
+    /// Where it is to be paid.
+    pub chain: ChainId,
+    /// In which token.
+    pub token: Address,
+    /// To which address.
+    pub treasury: Address,
+}
+
+/// The charges of one user, or of the tenant and no user in particular, made up to `made_by`, that a payment at `at` may
+/// still settle: at most `limit`, first those of that chain and token.
 ///
 /// # Errors
 /// The database fails.
-pub async fn open_charges_of_tenant(
+pub async fn open_charges_of(
     conn: &mut AnyConnection,
-    tenant: &TenantId,
-    user: &UserId,
-    (chain, token, treasury): (ChainId, Address, Address),
+    owner: &WalletOwner,
+    (chain, token): (ChainId, Address),
     (at, made_by): (Millis, Millis),
-) -> Result<Vec<ChargeId>, StoreError> {
+    limit: i64,
+) -> Result<Vec<OpenCharge>, StoreError> {
     let rows = sqlx::query(
-        "select id from charge where tenant = $1 and state in ('open', 'confirming', 'expired') and chain = $2 \
-         and token = $3 and treasury = $4 and created_at <= $7 and grace_until >= $5 \
-         and coalesce(user_id, $6) = $6 order by id limit 3",
+        "select id, chain, token, treasury from charge where tenant = $1 and state in ('open', 'confirming', 'expired') \
+         and created_at <= $5 and grace_until >= $4 and coalesce(user_id, $6) = $6 \
+         order by case when chain = $2 and token = $3 then 0 else 1 end, id limit $7",
     )
-    .bind(tenant.as_str())
+    .bind(owner.tenant.as_str())
     .bind(int(chain.0))
     .bind(token.to_vec())
-    .bind(treasury.to_vec())
     .bind(at)
-    .bind(user.as_str())
     .bind(made_by)
+    .bind(owner.user.as_str())
+    .bind(limit)
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| row.parsed("id", "a charge id")).collect()
+    let open = |row: &AnyRow| {
+        Ok(OpenCharge {
+            id: row.parsed("id", "a charge id")?,
+            chain: ChainId(row.unsigned("chain")?),
+            token: row.address("token")?,
+            treasury: row.address("treasury")?,
+        })
+    };
+    rows.iter().map(open).collect()
 }
 
-/// The charges that hold the lease of an amount at a block's time. The key allows one.
+/// The charges that hold the leases of these amounts at a block's time. The key allows one for each.
 ///
 /// # Errors
 /// The database fails.
 pub async fn leased_charges(
     conn: &mut AnyConnection,
     (chain, token, treasury): (ChainId, Address, Address),
-    due: Amount,
+    amounts: &[Amount],
     at: Millis,
-) -> Result<Vec<ChargeId>, StoreError> {
-    let rows = sqlx::query(
-        "select charge from amount_lease where chain = $1 and token = $2 and treasury = $3 and due = $4 \
-         and valid_from <= $5 and valid_until >= $5",
-    )
-    .bind(int(chain.0))
-    .bind(token.to_vec())
-    .bind(treasury.to_vec())
-    .bind(due.to_string())
-    .bind(at)
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| row.parsed("charge", "a charge id"))
-        .collect()
+) -> Result<Vec<(Amount, ChargeId)>, StoreError> {
+    let mut leased = Vec::new();
+    for amounts in amounts.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select due, charge from amount_lease where chain = $1 and token = $2 and treasury = $3 \
+             and valid_from <= $4 and valid_until >= $4 and due in ({})",
+            list(4, amounts.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text))
+            .bind(int(chain.0))
+            .bind(token.to_vec())
+            .bind(treasury.to_vec())
+            .bind(at);
+        for amount in amounts {
+            query = query.bind(amount.to_string());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            leased.push((row.amount("due")?, row.parsed("charge", "a charge id")?));
+        }
+    }
+    Ok(leased)
 }
 
 /// How many amounts are taken that were made from one that is asked: [`WriteTx::lease_amount`] would not give them.

@@ -1,18 +1,14 @@
 //! Watched contracts, the movements that a reorg may still take back, and settled balances.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use alloy::primitives::{Address, B256, U256};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, value_lists};
 use super::{StoreError, WriteTx};
 use crate::domain::ChainId;
-
-/// Rows in one statement. `SQLite` numbers its parameters, and slows down beyond about fifty rows.
-const ROWS_PER_STATEMENT: usize = 50;
 
 /// A contract whose transfers are folded into balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,23 +165,6 @@ pub async fn balances(conn: &mut AnyConnection, chain: ChainId) -> Result<Vec<Ba
     rows.iter().map(balance).collect()
 }
 
-/// `($1, $2, $3), ($1, $4, $5)`: so many rows whose first `shared` columns are the same parameters, with `own` after them.
-/// The fewer the parameters the better: `SQLite` finds each by its name among all of its statement's.
-fn value_lists(rows: usize, shared: usize, own: usize) -> String {
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        let owned = shared + row * own;
-        for (column, parameter) in (1..=shared).chain(owned + 1..=owned + own).enumerate() {
-            let separator = if column == 0 { "" } else { ", " };
-            // Writing into a String does not fail.
-            let _ = write!(text, "{separator}${parameter}");
-        }
-        text.push(')');
-    }
-    text
-}
-
 impl WriteTx {
     /// Watches a contract from `from_number` on, unless it is watched already.
     ///
@@ -336,16 +315,5 @@ impl WriteTx {
         }
         query.execute(self.conn()).await?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::value_lists;
-
-    #[test]
-    fn parameters_are_numbered_through_the_rows() {
-        assert_eq!(value_lists(2, 0, 3), "($1, $2, $3), ($4, $5, $6)");
-        assert_eq!(value_lists(2, 1, 2), "($1, $2, $3), ($1, $4, $5)");
     }
 }

@@ -34,15 +34,15 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
-pub use access::{Nonce, gates, nonce, wallet_link, wallet_links, wallet_links_of, wallets_at};
+pub use access::{Nonce, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
     lowest_header,
 };
 pub use charge::{
-    ChargeFilter, account_charges, charge, charge_ids_due, charges_of_tenant, leased_charges,
-    open_charge_for, open_charges_of_tenant, pool_usage, tenants_charged_on,
+    ChargeFilter, OpenCharge, account_charges, charge, charge_ids_due, charges, charges_of_tenant,
+    leased_charges, open_charge_for, open_charges_of, pool_usage, tenants_charged_on,
 };
 pub use credit::{credit_balances, credit_entries};
 pub use faults::{Faults, Moment};
@@ -51,13 +51,13 @@ pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use lease::{Instance, Lease, Role, beat, lease};
 pub use lock::FileLock;
 pub use outbox::{
-    Audit, Delivery, Event, audits_above, due_deliveries, newest_audit, next_sequence, oldest_due_delivery,
+    Audit, Delivery, Event, audits_above, due_deliveries, event_counts, newest_audit, oldest_due_delivery,
 };
 pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
-    payments_of_charge, payments_up_to,
+    payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
-pub use reference::reference;
+pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
 pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
 pub use search::{FoundPayment, PaymentFilter, charges_made_between, found_payment, search_payments};

@@ -1,9 +1,9 @@
 //! What is owed to the chat product, and the record of every change.
 
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, list, value_lists};
 use super::{StoreError, WriteTx};
 use crate::domain::Millis;
 
@@ -110,20 +110,29 @@ pub async fn oldest_due_delivery(
     row.map(|row| row.int("created_at")).transpose()
 }
 
-/// The number of a resource's next event, from 1.
+/// How many events each of these resources has had; of those that had none nothing.
 ///
 /// # Errors
 /// The database fails.
-pub async fn next_sequence(conn: &mut AnyConnection, resource: &str) -> Result<i64, StoreError> {
-    let row = sqlx::query("select sequence from outbox where resource = $1 order by sequence desc limit 1")
-        .bind(resource)
-        .fetch_optional(conn)
-        .await?;
-    Ok(row
-        .map(|row| row.int("sequence"))
-        .transpose()?
-        .unwrap_or(0)
-        .saturating_add(1))
+pub async fn event_counts(
+    conn: &mut AnyConnection,
+    resources: &[&str],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let mut counts = Vec::new();
+    for resources in resources.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select resource, max(sequence) as newest from outbox where resource in ({}) group by resource",
+            list(0, resources.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for resource in resources {
+            query = query.bind(*resource);
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            counts.push((row.text("resource")?, row.int("newest")?));
+        }
+    }
+    Ok(counts)
 }
 
 /// The highest number of an entry of the record; 0 before the first.
@@ -150,62 +159,83 @@ pub async fn audits_above(conn: &mut AnyConnection, floor: i64) -> Result<i64, S
 }
 
 impl WriteTx {
-    /// Adds an entry to the record.
+    /// Adds entries to the record, in their order.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn insert_audit(&mut self, audit: &Audit, now: Millis) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into audit (at, actor, action, subject, cause, before_state, after_state) \
-             values ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(now)
-        .bind(audit.actor.as_str())
-        .bind(audit.action)
-        .bind(audit.subject.as_str())
-        .bind(audit.cause.as_str())
-        .bind(audit.before.as_deref())
-        .bind(audit.after.as_deref())
-        .execute(self.conn())
-        .await?;
+    pub async fn insert_audits(&mut self, audits: &[Audit], now: Millis) -> Result<(), StoreError> {
+        for rows in audits.chunks(ROWS_PER_STATEMENT) {
+            let lists = value_lists(rows.len(), 1, 6);
+            let text = format!(
+                "insert into audit (at, actor, action, subject, cause, before_state, after_state) values {lists}"
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
+            for audit in rows {
+                query = query
+                    .bind(audit.actor.as_str())
+                    .bind(audit.action)
+                    .bind(audit.subject.as_str())
+                    .bind(audit.cause.as_str())
+                    .bind(audit.before.as_deref())
+                    .bind(audit.after.as_deref());
+            }
+            query.execute(self.conn()).await?;
+        }
         Ok(())
     }
 
-    /// Owes an event to every endpoint named.
+    /// Owes events to every endpoint named, in their order.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn insert_event(
+    pub async fn insert_events(
         &mut self,
-        event: &Event,
+        events: &[Event],
         endpoints: &[String],
         now: Millis,
     ) -> Result<(), StoreError> {
-        let row = sqlx::query(
-            "insert into outbox (event_id, type, resource, sequence, body, created_at) \
-             values ($1, $2, $3, $4, $5, $6) returning id",
-        )
-        .bind(event.id.as_str())
-        .bind(event.kind)
-        .bind(event.resource.as_str())
-        .bind(event.sequence)
-        .bind(event.body.as_str())
-        .bind(now)
-        .fetch_one(self.conn())
-        .await?;
-        let id = row.int("id")?;
-        for endpoint in endpoints {
-            sqlx::query(
-                "insert into delivery (endpoint, outbox_id, resource, attempts, next_at, state) \
-                 values ($1, $2, $3, 0, $4, 'pending')",
-            )
-            .bind(endpoint.as_str())
-            .bind(id)
-            .bind(event.resource.as_str())
-            .bind(now)
-            .execute(self.conn())
-            .await?;
+        for rows in events.chunks(ROWS_PER_STATEMENT) {
+            let lists = value_lists(rows.len(), 1, 5);
+            let text = format!(
+                "insert into outbox (created_at, event_id, type, resource, sequence, body) values {lists} \
+                 returning id, resource"
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
+            for event in rows {
+                query = query
+                    .bind(event.id.as_str())
+                    .bind(event.kind)
+                    .bind(event.resource.as_str())
+                    .bind(event.sequence)
+                    .bind(event.body.as_str());
+            }
+            let inserted = query.fetch_all(self.conn()).await?;
+            for endpoint in endpoints {
+                self.insert_deliveries(endpoint, &inserted, now).await?;
+            }
         }
+        Ok(())
+    }
+
+    async fn insert_deliveries(
+        &mut self,
+        endpoint: &str,
+        events: &[AnyRow],
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let lists = value_lists(events.len(), 4, 2);
+        let text = format!(
+            "insert into delivery (endpoint, attempts, next_at, state, outbox_id, resource) values {lists}"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text))
+            .bind(endpoint)
+            .bind(0_i64)
+            .bind(now)
+            .bind("pending");
+        for event in events {
+            query = query.bind(event.int("id")?).bind(event.text("resource")?);
+        }
+        query.execute(self.conn()).await?;
         Ok(())
     }
 

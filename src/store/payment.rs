@@ -1,12 +1,15 @@
 //! Payments, and the observations they rest on.
 
 use alloy::primitives::B256;
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, int, json_text};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list, value_lists};
 use super::{StoreError, WriteTx};
 use crate::domain::{BlockRef, ChainId, ChargeId, Payment, PaymentKey, PaymentState};
+
+/// Rows of one statement, of so many columns.
+const PAYMENTS_PER_STATEMENT: usize = 16;
 
 pub(super) fn payment_from(row: &AnyRow) -> Result<Payment, StoreError> {
     let charge: Option<ChargeId> = row.opt_parsed("charge", "a charge id")?;
@@ -51,6 +54,57 @@ pub async fn payment(conn: &mut AnyConnection, key: &PaymentKey) -> Result<Optio
     row.as_ref().map(payment_from).transpose()
 }
 
+/// The payments of these transactions.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_of_transactions(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    transactions: &[B256],
+) -> Result<Vec<Payment>, StoreError> {
+    let mut payments = Vec::new();
+    for hashes in transactions.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select * from payment where chain = $1 and tx_hash in ({})",
+            list(1, hashes.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text)).bind(int(chain.0));
+        for hash in hashes {
+            query = query.bind(hash.to_vec());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            payments.push(payment_from(&row)?);
+        }
+    }
+    Ok(payments)
+}
+
+/// Everything that was allocated to these charges, in the order of the chain, orphaned payments too.
+///
+/// # Errors
+/// The database fails.
+pub async fn payments_of_charges(
+    conn: &mut AnyConnection,
+    charges: &[ChargeId],
+) -> Result<Vec<Payment>, StoreError> {
+    let mut payments = Vec::new();
+    for charges in charges.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select * from payment where charge in ({}) order by block_number, log_index",
+            list(0, charges.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for charge in charges {
+            query = query.bind(charge.as_str());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            payments.push(payment_from(&row)?);
+        }
+    }
+    Ok(payments)
+}
+
 /// Everything that was allocated to a charge, in the order of the chain, orphaned payments too.
 ///
 /// # Errors
@@ -66,23 +120,32 @@ pub async fn payments_of_charge(
     rows.iter().map(payment_from).collect()
 }
 
-/// The payments that are given to no charge and may have been meant for this one, in the order of the chain, orphaned ones
-/// too.
+/// The payments that are given to no charge, each with one of these charges that it may have been meant for, in the order of
+/// the chain, orphaned ones too.
 ///
 /// # Errors
 /// The database fails.
 pub async fn payments_meant_for(
     conn: &mut AnyConnection,
-    charge: &ChargeId,
-) -> Result<Vec<Payment>, StoreError> {
-    let rows = sqlx::query(
-        "select p.* from payment_candidate c join payment p on p.chain = c.chain and p.tx_hash = c.tx_hash \
-         and p.ordinal = c.ordinal where c.charge = $1 and p.charge is null order by p.block_number, p.log_index",
-    )
-    .bind(charge.as_str())
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(payment_from).collect()
+    charges: &[ChargeId],
+) -> Result<Vec<(ChargeId, Payment)>, StoreError> {
+    let mut payments = Vec::new();
+    for charges in charges.chunks(ROWS_PER_STATEMENT) {
+        let text = format!(
+            "select c.charge as candidate, p.* from payment_candidate c join payment p on p.chain = c.chain \
+             and p.tx_hash = c.tx_hash and p.ordinal = c.ordinal where p.charge is null and c.charge in ({}) \
+             order by p.block_number, p.log_index",
+            list(0, charges.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for charge in charges {
+            query = query.bind(charge.as_str());
+        }
+        for row in query.fetch_all(&mut *conn).await? {
+            payments.push((row.parsed("candidate", "a charge id")?, payment_from(&row)?));
+        }
+    }
+    Ok(payments)
 }
 
 /// The payments of one state in blocks up to `number`. One of level `none` waits for nothing: it never counts.
@@ -197,41 +260,54 @@ pub async fn observations_between(
 }
 
 impl WriteTx {
+    /// Stores payments as they stand now.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn put_payments(&mut self, payments: &[Payment]) -> Result<(), StoreError> {
+        for rows in payments.chunks(PAYMENTS_PER_STATEMENT) {
+            let text = format!(
+                "insert into payment (chain, tx_hash, ordinal, state, token, payer, treasury, amount, block_number, \
+                 block_hash, block_time, log_index, level, charge, rule, evidence, flags) values {} \
+                 on conflict (chain, tx_hash, ordinal) do update set state = excluded.state, token = excluded.token, \
+                 payer = excluded.payer, treasury = excluded.treasury, amount = excluded.amount, \
+                 block_number = excluded.block_number, block_hash = excluded.block_hash, \
+                 block_time = excluded.block_time, log_index = excluded.log_index, level = excluded.level, \
+                 charge = excluded.charge, rule = excluded.rule, evidence = excluded.evidence, flags = excluded.flags",
+                value_lists(rows.len(), 0, 17)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for payment in rows {
+                query = query
+                    .bind(int(payment.key.chain.0))
+                    .bind(payment.key.tx_hash.to_vec())
+                    .bind(i64::from(payment.key.ordinal))
+                    .bind(payment.state.as_str())
+                    .bind(payment.token.to_vec())
+                    .bind(payment.payer.to_vec())
+                    .bind(payment.treasury.to_vec())
+                    .bind(payment.amount.to_string())
+                    .bind(int(payment.block.number))
+                    .bind(payment.block.hash.to_vec())
+                    .bind(payment.block_time_ms)
+                    .bind(int(payment.log_index))
+                    .bind(payment.level.as_str())
+                    .bind(payment.allocation.as_ref().map(|(charge, _)| charge.as_str()))
+                    .bind(payment.allocation.as_ref().map(|(_, rule)| rule.as_str()))
+                    .bind(json_text(&payment.grounds))
+                    .bind(json_text(&payment.flags));
+            }
+            query.execute(self.conn()).await?;
+        }
+        Ok(())
+    }
+
     /// Stores a payment as it stands now.
     ///
     /// # Errors
     /// The database fails.
     pub async fn put_payment(&mut self, payment: &Payment) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into payment (chain, tx_hash, ordinal, state, token, payer, treasury, amount, block_number, \
-             block_hash, block_time, log_index, level, charge, rule, evidence, flags) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
-             on conflict (chain, tx_hash, ordinal) do update set state = excluded.state, token = excluded.token, \
-             payer = excluded.payer, treasury = excluded.treasury, amount = excluded.amount, \
-             block_number = excluded.block_number, block_hash = excluded.block_hash, \
-             block_time = excluded.block_time, log_index = excluded.log_index, level = excluded.level, \
-             charge = excluded.charge, rule = excluded.rule, evidence = excluded.evidence, flags = excluded.flags",
-        )
-        .bind(int(payment.key.chain.0))
-        .bind(payment.key.tx_hash.to_vec())
-        .bind(i64::from(payment.key.ordinal))
-        .bind(payment.state.as_str())
-        .bind(payment.token.to_vec())
-        .bind(payment.payer.to_vec())
-        .bind(payment.treasury.to_vec())
-        .bind(payment.amount.to_string())
-        .bind(int(payment.block.number))
-        .bind(payment.block.hash.to_vec())
-        .bind(payment.block_time_ms)
-        .bind(int(payment.log_index))
-        .bind(payment.level.as_str())
-        .bind(payment.allocation.as_ref().map(|(charge, _)| charge.as_str()))
-        .bind(payment.allocation.as_ref().map(|(_, rule)| rule.as_str()))
-        .bind(json_text(&payment.grounds))
-        .bind(json_text(&payment.flags))
-        .execute(self.conn())
-        .await?;
-        Ok(())
+        self.put_payments(std::slice::from_ref(payment)).await
     }
 
     /// Stores the charges that a payment may have been meant for, in place of those that are stored.
@@ -260,23 +336,29 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Records that a payment's log stood in its block, canonical again if it was left behind before.
+    /// Records that payments' logs stood in their blocks, canonical again where they were left behind before.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn put_observation(&mut self, payment: &Payment) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into observation (chain, block_hash, log_index, block_number, tx_hash, ordinal, canonical) \
-             values ($1, $2, $3, $4, $5, $6, 1) on conflict (chain, block_hash, log_index) do update set canonical = 1",
-        )
-        .bind(int(payment.key.chain.0))
-        .bind(payment.block.hash.to_vec())
-        .bind(int(payment.log_index))
-        .bind(int(payment.block.number))
-        .bind(payment.key.tx_hash.to_vec())
-        .bind(i64::from(payment.key.ordinal))
-        .execute(self.conn())
-        .await?;
+    pub async fn put_observations(&mut self, payments: &[Payment]) -> Result<(), StoreError> {
+        for rows in payments.chunks(ROWS_PER_STATEMENT) {
+            let text = format!(
+                "insert into observation (canonical, chain, block_hash, log_index, block_number, tx_hash, ordinal) \
+                 values {} on conflict (chain, block_hash, log_index) do update set canonical = 1",
+                value_lists(rows.len(), 1, 6)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text)).bind(1_i64);
+            for payment in rows {
+                query = query
+                    .bind(int(payment.key.chain.0))
+                    .bind(payment.block.hash.to_vec())
+                    .bind(int(payment.log_index))
+                    .bind(int(payment.block.number))
+                    .bind(payment.key.tx_hash.to_vec())
+                    .bind(i64::from(payment.key.ordinal));
+            }
+            query.execute(self.conn()).await?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Between columns and values. A value that does not fit its column is an error that names the column.
 
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 use alloy::primitives::{Address, B256, U256};
@@ -154,4 +155,44 @@ pub(super) fn int(number: u64) -> i64 {
 /// JSON text of one of our own values, which always has one.
 pub(super) fn json_text(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Rows of one statement. More are slower on `SQLite`, which finds each parameter by its name among all of its statement's.
+pub(super) const ROWS_PER_STATEMENT: usize = 50;
+
+/// `($1, $2, $3), ($1, $4, $5)`: so many rows whose first `shared` columns are the same parameters, with `own` after them.
+/// The fewer the parameters the better: `SQLite` finds each by its name among all of its statement's.
+pub(super) fn value_lists(rows: usize, shared: usize, own: usize) -> String {
+    let mut text = String::new();
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        let owned = shared + row * own;
+        for (column, parameter) in (1..=shared).chain(owned + 1..=owned + own).enumerate() {
+            let separator = if column == 0 { "" } else { ", " };
+            // Writing into a String does not fail.
+            let _ = write!(text, "{separator}${parameter}");
+        }
+        text.push(')');
+    }
+    text
+}
+
+/// `$2, $3`: so many parameters after the first `before`.
+pub(super) fn list(before: usize, count: usize) -> String {
+    let parameters: Vec<String> = (before + 1..=before + count)
+        .map(|place| format!("${place}"))
+        .collect();
+    parameters.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{list, value_lists};
+
+    #[test]
+    fn parameters_are_numbered_through_the_rows() {
+        assert_eq!(value_lists(2, 0, 3), "($1, $2, $3), ($4, $5, $6)");
+        assert_eq!(value_lists(2, 1, 2), "($1, $2, $3), ($1, $4, $5)");
+        assert_eq!(list(1, 2), "$2, $3");
+    }
 }

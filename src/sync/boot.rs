@@ -6,8 +6,9 @@ use super::confirm::{Council, Tags};
 use super::task::{ChainTask, Halt, SyncError};
 use super::tokens;
 use super::window::Window;
+use crate::chain::{ChainError, ErrorClass};
 use crate::domain::{BlockRef, Header};
-use crate::engine::{MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
+use crate::engine::{EngineError, LearnDomains, MAX_JOURNAL, OpenChain, OpenedChain, ResetChain};
 use crate::store::KeptHeader;
 
 /// The head of a node that is not syncing is younger than this, in milliseconds: a quarter of an hour.
@@ -17,15 +18,14 @@ impl ChainTask {
     /// Takes the chain over and finds the highest block that is still ours.
     pub(super) async fn start(&mut self) -> Result<(), SyncError> {
         self.reader.chain_id().await?;
-        if let Ok((row, _)) = self.engine.stored_chain(self.settings.id).await {
-            self.expect_genesis(row.genesis);
-        }
-        let genesis = self.reader.genesis_hash().await?;
+        let genesis = self.genesis().await?;
         self.reader.find_level().await?;
         let head = self.reader.latest().await?;
         self.check_synced(&head)?;
         tokens::check(&self.reader, &self.settings, head.hash).await?;
+        let domains = tokens::domains(&self.reader, &self.settings, head.hash).await?;
         let chain = self.settings.id;
+        self.engine.execute(LearnDomains { chain, domains }).await?;
         let opened = self
             .engine
             .execute(OpenChain {
@@ -55,7 +55,6 @@ impl ChainTask {
         match self.common_block(head.number).await? {
             Common::Nothing => {}
             Common::Block(block) if Some(block) == self.window.tip() => {}
-            Common::Block(block) if self.is_below_finalized(block) => return Err(Halt::BelowFinalized.into()),
             Common::Block(block) => self.roll_back_to(block).await?,
             Common::Lost => {
                 self.reset(fence, Halt::TooDeep).await?;
@@ -71,6 +70,25 @@ impl ChainTask {
             }
         }
         Ok(())
+    }
+
+    /// The block 0 that the chain is opened with. A development chain may have another than it had.
+    async fn genesis(&self) -> Result<B256, SyncError> {
+        match self.engine.stored_chain(self.settings.id).await {
+            Ok((row, _)) if self.settings.development => match self.reader.genesis_hash().await {
+                Err(error) if error.class().is_some_and(ErrorClass::is_lacking) => Ok(row.genesis),
+                genesis => Ok(genesis?),
+            },
+            Ok((row, _)) => {
+                self.reader.expect_genesis(row.genesis);
+                Ok(row.genesis)
+            }
+            Err(EngineError::NotFound(_)) => match self.reader.first_genesis().await {
+                Err(error @ ChainError::GenesisDiffers(_)) => Err(Halt::Endpoints(error.to_string()).into()),
+                genesis => Ok(genesis?),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A node that is still syncing answers of the past as if it were now: tokens without code, heads that we passed.
@@ -95,7 +113,7 @@ impl ChainTask {
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
         self.keep(&opened.headers);
-        self.tags = Tags::default();
+        self.tags = Tags::new(self.settings.agree);
         self.council = Council::new(self.settings.agree);
         self.stalled = opened.row.stalled.as_ref().map(|held| held.reason.clone());
     }
@@ -174,7 +192,32 @@ impl ChainTask {
                 foreign = middle;
             }
         }
+        if self.is_below_finalized(common) {
+            common = self.branching_point(top, lags).await?;
+        }
         Ok(Common::Block(common))
+    }
+
+    /// Where the branch that the chain has at the height of `top` leaves ours, if not below what is final. What one operator
+    /// says of heights may be of several nodes behind one address, one of them far behind; a branch by hash is one chain.
+    async fn branching_point(&self, top: BlockRef, lags: bool) -> Result<BlockRef, SyncError> {
+        if self.council.is_asked() {
+            return Err(Halt::BelowFinalized.into());
+        }
+        if lags {
+            return Err(SyncError::Behind);
+        }
+        let mut below = self.reader.header_by_number(top.number).await?;
+        loop {
+            let block = below.block();
+            if self.is_below_finalized(block) {
+                return Err(Halt::BelowFinalized.into());
+            }
+            if self.window.contains(block) {
+                return Ok(block);
+            }
+            below = self.reader.header_by_hash(below.parent_hash).await?;
+        }
     }
 
     /// Whether the chain has a kept block at its height. A missing answer is no answer; where several operators are asked,

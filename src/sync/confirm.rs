@@ -1,8 +1,9 @@
 //! What was heard beside the blocks, weighed against those that we read: finality's tags, and the operators' heads.
 //!
-//! Pure. Nothing that was heard counts by itself: a tag's block must stand in our window and be young enough, and an
-//! operator vouches for a block of ours only while it does not contradict one.
+//! Pure. Nothing that was heard counts by itself: a tag's block must stand in our window and be young enough, for as many
+//! operators as must agree, and an operator vouches for a block of ours only while it does not contradict one.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,12 @@ pub(super) enum TagHeard {
     Absent,
 }
 
+/// What an operator said of a tag.
+pub(super) type TagSaid = (Arc<str>, TagHeard);
+
+/// Our blocks, the time, and how old a tag's block may be.
+pub(super) type Clocked<'a> = (&'a Window, Millis, Duration);
+
 /// Why a tag says nothing that could be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
@@ -36,6 +43,8 @@ pub(super) enum Stall {
     Old,
     /// Its block is not the one that we read at its height.
     Foreign,
+    /// Too few operators know it.
+    Unshared,
 }
 
 impl Stall {
@@ -46,13 +55,14 @@ impl Stall {
             Self::Backwards => "went backwards",
             Self::Old => "stands still: its block is older than max_tag_age",
             Self::Foreign => "names a block that is not the one that was read at its height",
+            Self::Unshared => "is known to fewer operators than must agree",
         }
     }
 }
 
-/// One tag, as it was heard of.
+/// One tag, as one operator has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TagWatch {
+struct TagWatch {
     /// The highest block that it named.
     highest: Option<(BlockRef, Millis)>,
     /// Answers in a row that named a lower one.
@@ -62,7 +72,7 @@ pub(super) struct TagWatch {
 
 impl TagWatch {
     /// A block that is not one of ours was no height of the tag's to go back from.
-    pub(super) fn hear(&mut self, window: &Window, heard: TagHeard) {
+    fn hear(&mut self, window: &Window, heard: TagHeard) {
         self.absent = heard == TagHeard::Absent;
         if let TagHeard::Block(block, time_ms) = heard {
             let is_lower = self
@@ -78,12 +88,7 @@ impl TagWatch {
     }
 
     /// Its block where it stands in the window; none before it was heard of, or while we are behind it.
-    pub(super) fn standing(
-        &self,
-        window: &Window,
-        now: Millis,
-        max_age: Duration,
-    ) -> Result<Option<BlockRef>, Stall> {
+    fn standing(&self, (window, now, max_age): Clocked<'_>) -> Result<Option<BlockRef>, Stall> {
         if self.absent {
             return Err(Stall::Absent);
         }
@@ -105,11 +110,69 @@ impl TagWatch {
     }
 }
 
+/// One tag, as the operators have it.
+#[derive(Debug, Clone)]
+pub(super) struct SharedTag {
+    agree: usize,
+    watches: BTreeMap<Arc<str>, TagWatch>,
+}
+
+impl SharedTag {
+    /// `agree` of 1 believes any one.
+    fn new(agree: usize) -> Self {
+        Self {
+            agree: agree.max(1),
+            watches: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn hear(&mut self, window: &Window, said: &[TagSaid]) {
+        for (operator, heard) in said {
+            let watch = self.watches.entry(Arc::clone(operator)).or_default();
+            watch.hear(window, *heard);
+        }
+    }
+
+    /// The highest block of ours that enough operators have it at or above; none while too few have been heard of.
+    pub(super) fn standing(&self, clocked: Clocked<'_>) -> Result<Option<BlockRef>, Stall> {
+        let (mut blocks, mut stalls, mut waiting) = (Vec::new(), Vec::new(), 0);
+        for watch in self.watches.values() {
+            match watch.standing(clocked) {
+                Ok(Some(block)) => blocks.push(block),
+                Ok(None) => waiting += 1,
+                Err(stall) => stalls.push(stall),
+            }
+        }
+        blocks.sort_unstable_by_key(|block| Reverse(block.number));
+        if let Some(block) = blocks.get(self.agree - 1) {
+            return Ok(Some(*block));
+        }
+        let unknown = stalls.iter().filter(|stall| **stall == Stall::Absent).count();
+        let misplaced = stalls.iter().find(|stall| **stall != Stall::Absent);
+        match misplaced {
+            _ if stalls.is_empty() || blocks.len() + waiting >= self.agree => Ok(None),
+            None if unknown >= self.agree && blocks.is_empty() => Err(Stall::Absent),
+            None => Err(Stall::Unshared),
+            Some(stall) => Err(*stall),
+        }
+    }
+}
+
 /// Both tags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Tags {
-    pub(super) safe: TagWatch,
-    pub(super) finalized: TagWatch,
+    pub(super) safe: SharedTag,
+    pub(super) finalized: SharedTag,
+}
+
+impl Tags {
+    /// Of a chain where so many operators must say the same.
+    pub(super) fn new(agree: usize) -> Self {
+        Self {
+            safe: SharedTag::new(agree),
+            finalized: SharedTag::new(agree),
+        }
+    }
 }
 
 /// One operator's answer: the blocks that it names, none where it gave none.
@@ -259,14 +322,10 @@ impl Council {
 }
 
 /// Why tiers wait for tags, in words; none where no tier does.
-pub(super) fn stalled(
-    finality: &Finality,
-    tags: &Tags,
-    (window, now, max_age): (&Window, Millis, Duration),
-) -> Option<String> {
+pub(super) fn stalled(finality: &Finality, tags: &Tags, clocked: Clocked<'_>) -> Option<String> {
     use crate::domain::Tag;
-    let of = |tag: Tag, watch: &TagWatch| {
-        let stall = watch.standing(window, now, max_age).err()?;
+    let of = |tag: Tag, shared: &SharedTag| {
+        let stall = shared.standing(clocked).err()?;
         finality
             .uses(tag)
             .then(|| format!("the tag {} {}", tag.as_str(), stall.words()))
@@ -277,19 +336,15 @@ pub(super) fn stalled(
 }
 
 /// What the engine is told of it.
-pub(super) fn evidence(
-    tags: &Tags,
-    council: &Council,
-    (window, now, max_age): (&Window, Millis, Duration),
-) -> Evidence {
+pub(super) fn evidence(tags: &Tags, council: &Council, clocked: Clocked<'_>) -> Evidence {
     Evidence {
-        safe: tags.safe.standing(window, now, max_age).ok().flatten(),
-        finalized: match tags.finalized.standing(window, now, max_age) {
+        safe: tags.safe.standing(clocked).ok().flatten(),
+        finalized: match tags.finalized.standing(clocked) {
             Ok(Some(block)) => Finalized::Block(block),
             Err(Stall::Absent) => Finalized::Untagged,
             Ok(None) | Err(_) => Finalized::Unknown,
         },
-        agreement: council.agreement(window),
+        agreement: council.agreement(clocked.0),
     }
 }
 

@@ -207,6 +207,7 @@ fn unpaid(settings: &config::Chain) -> config::Chain {
     config::Chain {
         treasury: None,
         tokens: Vec::new(),
+        other_tokens: Vec::new(),
         ..settings.clone()
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::join;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::confirm::{Opinion, TagHeard};
+use super::confirm::{Opinion, TagHeard, TagSaid};
 use super::task::ChainTask;
 use crate::chain::{ChainError, ChainReader, ErrorClass, Said};
 use crate::config;
@@ -18,11 +18,14 @@ use crate::domain::{BlockRef, Header, Tag};
 /// Tags are asked for once in so many polls: `finalized` moves once in minutes on most chains.
 const POLLS_PER_TAG: u64 = 4;
 
+/// Whose word it is where one's is enough.
+const ANYBODY: &str = "anybody";
+
 /// One look around.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
-    pub(super) safe: Option<TagHeard>,
-    pub(super) finalized: Option<TagHeard>,
+    pub(super) safe: Vec<TagSaid>,
+    pub(super) finalized: Vec<TagSaid>,
     pub(super) opinions: Vec<Opinion>,
     /// The operators' heads, each with the endpoint that told of it.
     pub(super) heads: Vec<(Arc<str>, Header)>,
@@ -66,13 +69,13 @@ impl Lookout {
     pub(super) async fn look(&self, with_tags: bool) -> Heard {
         let tags = async {
             if !with_tags {
-                return (None, None);
+                return (Vec::new(), Vec::new());
             }
             let safe = async {
                 if self.settings.finality.uses(Tag::Safe) {
                     self.tagged(Tag::Safe).await
                 } else {
-                    None
+                    Vec::new()
                 }
             };
             join(safe, self.tagged(Tag::Finalized)).await
@@ -86,11 +89,21 @@ impl Lookout {
         }
     }
 
-    async fn tagged(&self, tag: Tag) -> Option<TagHeard> {
-        match self.reader.tagged(tag).await {
+    /// What each operator says of a tag where several must agree, else what anybody does.
+    async fn tagged(&self, tag: Tag) -> Vec<TagSaid> {
+        let said = if self.settings.agree < 2 {
+            vec![(Arc::from(ANYBODY), self.reader.tagged(tag).await)]
+        } else {
+            let said = self.reader.tags(tag).await.into_iter();
+            said.map(|said| (said.operator, said.header)).collect()
+        };
+        let heard = |header: Result<Header, ChainError>| match header {
             Ok(header) => Some(TagHeard::Block(header.block(), header.time_ms())),
             Err(error) => is_unknown(&error).then_some(TagHeard::Absent),
-        }
+        };
+        let said = said.into_iter();
+        said.filter_map(|(operator, header)| Some((operator, heard(header)?)))
+            .collect()
     }
 
     /// Each operator's head, and its block at the height of our tip where its head is above.
@@ -126,8 +139,5 @@ fn opinion(said: &Said, at_tip: &[Said]) -> Opinion {
 
 /// Whether a chain does not know a tag, as against an endpoint that does not answer.
 fn is_unknown(error: &ChainError) -> bool {
-    matches!(
-        error.class(),
-        Some(ErrorClass::Unsupported | ErrorClass::Refused | ErrorClass::MissingData)
-    )
+    error.class().is_some_and(ErrorClass::is_lacking)
 }

@@ -5,6 +5,7 @@
 
 mod boot;
 mod confirm;
+mod dispute;
 mod follow;
 mod history;
 mod lead;

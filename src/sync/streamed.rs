@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
 
-use crate::domain::ProvenBlock;
+use crate::domain::{AUTHORIZATION_USED, LogEntry, ProvenBlock};
 
 /// Logs that are remembered until their block is judged.
 const MAX_REMEMBERED: usize = 4_096;
@@ -47,7 +47,9 @@ impl Streamed {
     /// A block was proven. Returns what is now known of those well below it.
     pub(super) fn proven(&mut self, block: &ProvenBlock) -> Difference {
         let number = block.header.number;
-        for log in &block.logs {
+        // An authorization comes with the payment that was made with it, and is not asked for.
+        let asked_for = |log: &&LogEntry| log.topics.first() != Some(&AUTHORIZATION_USED);
+        for log in block.logs.iter().filter(asked_for) {
             if let Some(heard) = self.entry((number, block.header.hash, log.log_index)) {
                 heard.proven = true;
             }
@@ -74,7 +76,7 @@ mod tests {
     use alloy::primitives::{Address, Bloom, Bytes};
 
     use super::*;
-    use crate::domain::{Header, Level, LogEntry};
+    use crate::domain::{Header, Level};
 
     fn block(number: u64, hash: u8, log_indexes: &[u64]) -> ProvenBlock {
         let log = |log_index: &u64| LogEntry {

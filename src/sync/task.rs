@@ -58,6 +58,9 @@ pub enum Halt {
     /// The chain was set aside before, and nobody has resolved it yet.
     #[error("{0}")]
     Quarantined(String),
+    /// The configured endpoints do not serve one chain.
+    #[error("{0}")]
+    Endpoints(String),
     /// A configured token is not what the configuration says.
     #[error("tokens: {0}")]
     Token(String),
@@ -69,6 +72,7 @@ impl Halt {
         match self {
             Self::WrongGenesis => "halted: the chain has another genesis than before",
             Self::TooDeep | Self::BelowFinalized | Self::Quarantined(_) => "quarantined",
+            Self::Endpoints(_) => "halted: its endpoints do not have the same block 0",
             Self::Token(_) => "halted: a token's contract is not as configured",
         }
     }
@@ -157,7 +161,7 @@ impl ChainTask {
             start_number: 0,
             contracts: BTreeSet::new(),
             streamed: Streamed::default(),
-            tags: Tags::default(),
+            tags: Tags::new(settings.agree),
             council: Council::new(settings.agree),
             stalled: None,
             tip: watch::Sender::new(None),
@@ -184,14 +188,18 @@ impl ChainTask {
         mut stream: StreamHandle,
         stop: &CancellationToken,
     ) -> Result<(), SyncError> {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             match self.start_and_follow(&mut stream, stop).await {
                 Err(SyncError::Halted(
                     halt @ (Halt::TooDeep | Halt::BelowFinalized | Halt::Quarantined(_)),
-                )) => {
-                    self.quarantine(&halt).await?;
-                    self.wait_until_resolved().await;
-                }
+                )) => match self.condemned(halt).await {
+                    Some(reason) => {
+                        self.quarantine(&reason).await?;
+                        self.wait_until_resolved().await;
+                    }
+                    None => tokio::time::sleep(backoff.next_delay()).await,
+                },
                 outcome => return outcome,
             }
         }

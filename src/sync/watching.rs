@@ -11,7 +11,8 @@ use crate::store::Watch;
 
 /// The filter for payments to the treasury and transfers of these contracts.
 pub(super) fn filter(settings: &config::Chain, contracts: &BTreeSet<Address>) -> LogFilter {
-    let tokens = settings.tokens.iter().map(|token| token.address).collect();
+    let known = settings.tokens.iter().chain(&settings.other_tokens);
+    let tokens = known.map(|token| token.address).collect();
     let treasuries = settings.treasury.into_iter().collect();
     let topics = BTreeSet::from([TRANSFER]);
     LogFilter::new(&tokens, &treasuries, contracts, &topics)

@@ -1,19 +1,14 @@
-//! What was heard beside the blocks takes effect: tiers that may move up do, what stalls is said, and a chain that contradicts
-//! what is final is set aside until a person has looked.
+//! What was heard beside the blocks takes effect: tiers that may move up do, and what stalls is said.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::confirm::{self, Opinion};
+use super::confirm::{self, Clocked, Opinion};
 use super::lookout::Heard;
-use super::task::{ChainTask, Halt, SyncError};
+use super::task::{ChainTask, SyncError};
 use crate::domain::{BlockRef, Evidence};
-use crate::engine::{MarkStalled, Quarantine};
+use crate::engine::MarkStalled;
 use crate::health::Concern;
 use crate::metrics;
-
-/// How often it is looked whether a person has resolved a quarantine.
-const RESOLVED_POLL: Duration = Duration::from_secs(1);
 
 impl ChainTask {
     /// What blocks are measured against now.
@@ -21,19 +16,15 @@ impl ChainTask {
         confirm::evidence(&self.tags, &self.council, self.clocked())
     }
 
-    fn clocked(&self) -> (&super::window::Window, i64, Duration) {
+    fn clocked(&self) -> Clocked<'_> {
         let now = self.engine.clock().now_ms();
         (&self.window, now, self.settings.max_tag_age)
     }
 
     /// Takes in one look around.
     pub(super) async fn weigh(&mut self, heard: Heard) -> Result<(), SyncError> {
-        if let Some(safe) = heard.safe {
-            self.tags.safe.hear(&self.window, safe);
-        }
-        if let Some(finalized) = heard.finalized {
-            self.tags.finalized.hear(&self.window, finalized);
-        }
+        self.tags.safe.hear(&self.window, &heard.safe);
+        self.tags.finalized.hear(&self.window, &heard.finalized);
         let mut outcome = Ok(());
         for (endpoint, head) in &heard.heads {
             let lags = self.window.contains(head.block());
@@ -68,10 +59,11 @@ impl ChainTask {
         self.settle().await
     }
 
-    /// Whether what an endpoint said last contradicts what enough operators say. Its head is then none of this chain's.
+    /// Whether what an endpoint said last contradicts what enough operators say, or what was final. Its head is then none of
+    /// this chain's.
     pub(super) fn is_outvoted(&self, endpoint: &str) -> bool {
         let outvoted = self.council.outvoted(&self.window);
-        outvoted.iter().any(|(known, _)| **known == *endpoint)
+        outvoted.iter().any(|(known, _)| **known == *endpoint) || self.reader.is_contradicting(endpoint)
     }
 
     fn hear_operators(&mut self, opinions: &[Opinion]) {
@@ -162,69 +154,5 @@ impl ChainTask {
             .filter_map(|said| said.header.as_ref().ok())
             .filter(|header| header.hash == block.hash);
         Ok(same.count() >= self.council.agree())
-    }
-
-    /// Sets the chain aside: nothing counts on it until a person says who is right.
-    pub(super) async fn quarantine(&mut self, halt: &Halt) -> Result<(), SyncError> {
-        let reason = match halt {
-            Halt::Quarantined(reason) => reason.clone(),
-            halt => {
-                let reason = format!("{halt}; so say {}", self.accusers().await);
-                let (chain, fence) = (self.settings.id, self.fence);
-                let quarantine = Quarantine {
-                    chain,
-                    fence,
-                    reason: reason.clone(),
-                };
-                self.engine.execute(quarantine).await?;
-                reason
-            }
-        };
-        tracing::error!(chain = %self.settings.name, %reason, "the chain is quarantined until it is resolved");
-        let concern = Concern {
-            check: "chain_quarantined",
-            detail: format!(
-                "{reason}. Find out who is right, then: tollgate chain resolve --chain {} --keep, or --accept-from <block>",
-                self.settings.name
-            ),
-            is_note: false,
-        };
-        self.health.set_concerns(self.settings.id, vec![concern]);
-        self.report(Some("quarantined"));
-        Ok(())
-    }
-
-    /// The endpoints whose chain is not the one that was read.
-    async fn accusers(&self) -> String {
-        let probe = self.heights.finalized.or(self.window.tip());
-        let Some(probe) = probe else {
-            return "its endpoints".to_owned();
-        };
-        let said = self.reader.headers_at(probe.number).await;
-        let others = said.iter().filter(|said| match &said.header {
-            Ok(header) => header.hash != probe.hash,
-            Err(_) => false,
-        });
-        let names: Vec<&str> = others.map(|said| &*said.endpoint).collect();
-        if names.is_empty() {
-            "its endpoints".to_owned()
-        } else {
-            names.join(", ")
-        }
-    }
-
-    /// Waits until the quarantine is resolved, whichever process does it.
-    pub(super) async fn wait_until_resolved(&self) {
-        loop {
-            tokio::time::sleep(RESOLVED_POLL).await;
-            match self.engine.quarantine(self.settings.id).await {
-                Ok(None) => break,
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    tracing::warn!(chain = %self.settings.name, %error, "the quarantine cannot be looked up");
-                }
-            }
-        }
-        tracing::info!(chain = %self.settings.name, "the quarantine was resolved; the chain is looked at again");
     }
 }

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that they link once and share one `PostgreSQL` server.
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod engine;

@@ -71,6 +71,30 @@ fn a_tag_of_a_forged_branch_is_no_height_to_go_back_from() {
     assert_all_right(&[168, 228]);
 }
 
+/// A forger's tag made final what the next reorganisation took back.
+#[test]
+fn one_operator_of_two_makes_nothing_final() {
+    assert_all_right(&[2185, 2230]);
+}
+
+/// The leader's operators did not agree, and nothing counted: the leader was not ready, the other instance was.
+#[test]
+fn who_follows_is_not_ready_while_nothing_counts() {
+    assert_all_right(&[10572]);
+}
+
+/// Two nodes behind one address, one of them 25 blocks behind: at a start, heights were asked of both in turn.
+#[test]
+fn a_node_that_lags_behind_another_contradicts_nothing_final() {
+    assert_all_right(&[10933]);
+}
+
+/// The simulator's own mistake: what lies below the first block that is read was counted as not read yet.
+#[test]
+fn a_chain_begins_at_its_first_block() {
+    assert_all_right(&[4622]);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     for seed in [3, 44, 170, 226] {

@@ -79,6 +79,11 @@ const EXPECTED: &[(&str, Needs)] = &[
         "GET /api/billing/crypto/charge/{id}/qr.svg",
         Needs::User(Role::User),
     ),
+    (
+        "GET /api/billing/crypto/charge/{id}/events",
+        Needs::User(Role::User),
+    ),
+    ("GET /pay/{id}", Needs::Nothing),
     ("POST /api/wallets/nonce", Needs::User(Role::User)),
     ("POST /api/wallets/link", Needs::User(Role::User)),
     ("GET /api/wallets", Needs::User(Role::User)),

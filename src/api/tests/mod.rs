@@ -7,6 +7,7 @@ mod checks;
 mod documents;
 mod gates;
 mod health;
+mod paying;
 mod payments;
 mod wallets;
 mod webhooks;
@@ -133,6 +134,7 @@ fn anvil() -> config::Chain {
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: vec![endpoint],
         max_log_range: 100,
         agree: 1,
@@ -148,6 +150,8 @@ fn config(folder: &std::path::Path) -> Config {
             max_body_bytes: 64 * 1024,
             request_timeout: Duration::from_secs(10),
             requests_per_second: 10_000,
+            max_event_streams: 10,
+            public_url: None,
             allowed_origins: vec!["https://chat.example.org".to_owned()],
         },
         store: config::StoreSettings {
@@ -200,6 +204,7 @@ impl Api {
             payments: config.payments.clone(),
             wallets: config.wallets.clone(),
             webhooks: vec!["chat".to_owned()],
+            public_url: config.server.public_url.clone(),
         };
         let store = Store::open(&config.store).await.unwrap();
         let engine = Engine::open(store, settings, catalogue, clock.clone())

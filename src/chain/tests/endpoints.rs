@@ -1,5 +1,7 @@
 //! Several endpoints of one chain: who is asked, who is put aside, and how the bad ones are named.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::{B256, Bloom};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use super::node::{
     Chain, Fault, HttpNode, SocketNode, TOKEN, TREASURY, endpoint, filter, internet, settings, soon, transfer,
 };
-use crate::chain::{ChainReader, LogFilter, StreamEvent, connect};
+use crate::chain::{ChainError, ChainReader, LogFilter, StreamEvent, connect};
 use crate::clock::Clock;
 use crate::config;
 
@@ -120,7 +122,7 @@ async fn one_that_nobody_asks_is_looked_at_all_the_same() {
     let reader = reader(&[("first", &first), ("second", &second)]);
     reader.expect_genesis(genesis());
     let named = async {
-        while reader.status()[1].problem.is_none() {
+        while reader.status()[1].problem.is_none() || reader.status()[0].head.is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -218,6 +220,88 @@ async fn a_node_that_keeps_no_genesis_contradicts_nothing() {
     let reader = reader(&[("pruned", &node)]);
     reader.expect_genesis(genesis());
     assert_eq!(reader.latest().await.unwrap().number, 3);
+}
+
+#[tokio::test]
+async fn a_genesis_that_was_only_not_answered_just_now_is_asked_for_again() {
+    let busy = Arc::new(AtomicBool::new(true));
+    let is_busy = Arc::clone(&busy);
+    let node = HttpNode::with(elsewhere(), move |_, params, _| {
+        (params[0] == "0x0" && is_busy.load(Ordering::SeqCst)).then_some(Fault::RetryAfter("0"))
+    })
+    .await;
+    let reader = reader(&[("busy", &node)]);
+    reader.expect_genesis(genesis());
+    reader.latest().await.unwrap_err();
+    busy.store(false, Ordering::SeqCst);
+    reader.latest().await.unwrap_err();
+    assert_eq!(problems(&reader)[0].1, Some("wrong_genesis"));
+}
+
+#[tokio::test]
+async fn a_chain_is_begun_with_the_block_0_that_most_operators_have() {
+    let (one, two) = (HttpNode::start(chain()).await, HttpNode::start(chain()).await);
+    let pruned = HttpNode::with(chain(), |_, params, _| {
+        (params[0] == "0x0").then_some(Fault::Result(Value::Null))
+    })
+    .await;
+    let wrong = HttpNode::start(elsewhere()).await;
+    let alike = reader(&[("one", &one), ("pruned", &pruned), ("two", &two)]);
+    assert_eq!(alike.first_genesis().await, Ok(genesis()));
+
+    let outnumbered = reader(&[("wrong", &wrong), ("one", &one), ("two", &two)]);
+    assert_eq!(outnumbered.first_genesis().await, Ok(genesis()));
+
+    let both = [("one", &one), ("wrong", &wrong), ("two", &two), ("false", &wrong)];
+    let mixed = reader(&both);
+    let error = mixed.first_genesis().await.unwrap_err().to_string();
+    let found = format!("wrong and false has {}", elsewhere().block(0).hash);
+    let expected = format!("one and two has {}", genesis());
+    assert!(error.contains(&found) && error.contains(&expected), "{error}");
+    assert!(!error.contains("://"), "{error}");
+
+    let mut two_needed = settings(vec![
+        endpoint("pruned", None, Some(pruned.url.clone())),
+        endpoint("one", None, Some(one.url.clone())),
+    ]);
+    two_needed.agree = 2;
+    let (two_needed, _stream) =
+        connect(&two_needed, &internet(), &Clock::fixed(0), LogFilter::default()).unwrap();
+    let error = two_needed.first_genesis().await.unwrap_err();
+    assert_eq!(error, ChainError::GenesisUntold { agree: 2 });
+
+    let alone = reader(&[("pruned", &pruned)]);
+    assert!(alone.first_genesis().await.unwrap_err().is_missing_data());
+}
+
+#[tokio::test]
+async fn an_http_endpoint_that_becomes_another_chains_without_a_failure_is_found_out() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let has_turned = Arc::clone(&turned);
+    let node = HttpNode::with(chain(), move |method, _, _| {
+        let is_other = method == "eth_chainId" && has_turned.load(Ordering::SeqCst);
+        is_other.then_some(Fault::Result(json!("0x1")))
+    })
+    .await;
+    let reader = reader(&[("one", &node)]);
+    reader.expect_genesis(genesis());
+    reader.latest().await.unwrap();
+    turned.store(true, Ordering::SeqCst);
+    // Looks come every five seconds, and every twelfth asks.
+    for _ in 0..50 {
+        if reader.status()[0].problem.is_some() {
+            break;
+        }
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(problems(&reader)[0].1, Some("wrong_chain"));
+    reader.latest().await.unwrap_err();
+    turned.store(false, Ordering::SeqCst);
+    reader.latest().await.unwrap();
+    assert_eq!(problems(&reader)[0].1, None);
 }
 
 #[tokio::test]

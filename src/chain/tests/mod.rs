@@ -1,5 +1,7 @@
 //! Tests of the room as a whole: captured answers, and nodes that run within the test. They reach no network.
 
+mod authorizations;
+mod disputes;
 mod endpoints;
 mod errors;
 mod levels;

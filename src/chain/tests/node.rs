@@ -79,6 +79,7 @@ pub fn settings(endpoints: Vec<config::Endpoint>) -> config::Chain {
         development: true,
         treasury: Some(TREASURY),
         tokens: Vec::new(),
+        other_tokens: Vec::new(),
         endpoints,
         max_log_range: 100,
         agree: 1,

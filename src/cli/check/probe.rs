@@ -46,7 +46,8 @@ struct EndpointProbe {
 /// What an endpoint says of its chain.
 #[derive(Debug)]
 struct Facts {
-    genesis: Option<B256>,
+    /// Block 0's hash, or why there is none.
+    genesis: Result<B256, String>,
     client: String,
     head: Option<Header>,
     age_ms: Option<i64>,
@@ -96,19 +97,28 @@ async fn contract(readers: &[(ChainReader, Header)], token: &Token) -> Option<To
 }
 
 impl Probe {
+    /// A node may keep no block 0, as long as another gives it: the chain is begun with it.
     fn compare_genesis(&mut self, settings: &config::Chain) {
-        let known = self.endpoints.iter().enumerate().filter_map(|(place, endpoint)| {
-            let genesis = endpoint.facts.as_ref()?.genesis?;
-            Some((place, genesis))
-        });
-        let known: Vec<(usize, B256)> = known.collect();
-        let Some((first, genesis)) = known.first() else {
-            return;
-        };
-        for (place, _) in known.iter().filter(|(_, other)| other != genesis) {
-            let field = field(settings, *place, None);
-            self.faults
-                .push(format!("{field}: has another genesis than endpoints[{first}]"));
+        let answers = self.endpoints.iter().enumerate();
+        let answers =
+            answers.filter_map(|(place, endpoint)| Some((place, &endpoint.facts.as_ref()?.genesis)));
+        let mut first: Option<(usize, B256)> = None;
+        let mut untold = Vec::new();
+        for (place, answer) in answers {
+            let field = field(settings, place, None);
+            match (answer, first) {
+                (Err(problem), _) => untold.push(format!("{field}: does not give block 0: {problem}")),
+                (Ok(genesis), None) => first = Some((place, *genesis)),
+                (Ok(genesis), Some((first, other))) if *genesis != other => self
+                    .faults
+                    .push(format!("{field}: has another genesis than endpoints[{first}]")),
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        if first.is_some() {
+            self.warnings.extend(untold);
+        } else {
+            self.faults.extend(untold);
         }
     }
 
@@ -315,10 +325,9 @@ async fn facts(
         in_time(reader.tagged(Tag::Finalized)),
     );
     let mut fault = |problem: String| faults.push(format!("{field}: {problem}"));
-    let genesis = genesis.map_err(|problem| fault(format!("does not give block 0: {problem}")));
     let tags = [(Tag::Safe, safe.is_ok()), (Tag::Finalized, finalized.is_ok())];
     let mut facts = Facts {
-        genesis: genesis.ok(),
+        genesis,
         client: client.map_or("-".to_owned(), |version| cell(&version)),
         head: None,
         age_ms: None,

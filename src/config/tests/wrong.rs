@@ -128,6 +128,18 @@ const WRONG: &[(&str, &str)] = &[
         "server.requests_per_second: must be between 1 and 1000000",
     ),
     (
+        "[server]\nmax_event_streams = 0",
+        "server.max_event_streams: must be between 1 and 100000",
+    ),
+    (
+        "[server]\npublic_url = \"pay.example.com\"",
+        "server.public_url: must be a URL that begins with https:// or http://",
+    ),
+    (
+        "[server]\npublic_url = \"https://root:hunter2@pay.example.com/\"",
+        "server.public_url: must be a URL without user, query or fragment",
+    ),
+    (
         "[store]\nurl = \"mysql://root:hunter2@db\"",
         "store.url: must begin with sqlite:// and name a file, or be a postgres:// URL with a host",
     ),

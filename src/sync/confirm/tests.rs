@@ -33,7 +33,7 @@ fn a_tag_counts_only_where_its_block_is_ours_and_young() {
         for heard in heard {
             watch.hear(&window, *heard);
         }
-        watch.standing(&window, now, MAX_AGE)
+        watch.standing((&window, now, MAX_AGE))
     };
     assert_eq!(standing(&[], NOW), Ok(None));
     assert_eq!(standing(&[heard(15, 1)], NOW), Ok(Some(block(15, 1))));
@@ -56,7 +56,7 @@ fn a_tag_that_goes_back_is_believed_to_have_when_it_is_said_twice_and_heals() {
     let mut watch = TagWatch::default();
     let mut after = |number| {
         watch.hear(&window, heard(number, 1));
-        watch.standing(&window, NOW, MAX_AGE)
+        watch.standing((&window, NOW, MAX_AGE))
     };
     assert_eq!(after(15), Ok(Some(block(15, 1))));
     assert_eq!(after(12), Ok(Some(block(15, 1))), "another endpoint lags");
@@ -74,9 +74,61 @@ fn a_tag_does_not_go_back_from_a_block_that_was_never_ours() {
         watch.hear(&window, lie);
         for _ in 0..3 {
             watch.hear(&window, heard(15, 1));
-            assert_eq!(watch.standing(&window, NOW, MAX_AGE), Ok(Some(block(15, 1))));
+            assert_eq!(watch.standing((&window, NOW, MAX_AGE)), Ok(Some(block(15, 1))));
         }
     }
+}
+
+fn said(operator: &str, heard: TagHeard) -> TagSaid {
+    (operator.into(), heard)
+}
+
+/// Where a tag stands of which two of the operators must say the same.
+fn shared(said: &[TagSaid]) -> Result<Option<BlockRef>, Stall> {
+    let window = window();
+    let mut tag = SharedTag::new(2);
+    tag.hear(&window, said);
+    tag.standing((&window, NOW, MAX_AGE))
+}
+
+#[test]
+fn a_tag_stands_where_enough_operators_have_it() {
+    let one = said("a", heard(18, 1));
+    assert_eq!(shared(&[]), Ok(None));
+    assert_eq!(
+        shared(std::slice::from_ref(&one)),
+        Ok(None),
+        "the other was not heard of yet"
+    );
+    let both = |other| shared(&[one.clone(), said("b", other)]);
+    assert_eq!(both(heard(15, 1)), Ok(Some(block(15, 1))), "the lower of two");
+    assert_eq!(both(heard(20, 1)), Ok(Some(block(18, 1))));
+    assert_eq!(both(heard(25, 1)), Ok(None), "we are behind the other");
+    assert_eq!(
+        both(heard(20, 2)),
+        Err(Stall::Foreign),
+        "one alone has it among ours"
+    );
+    assert_eq!(both(TagHeard::Absent), Err(Stall::Unshared));
+    let again = [one.clone(), said("a", heard(19, 1))];
+    assert_eq!(shared(&again), Ok(None), "one that says it twice is one");
+}
+
+#[test]
+fn a_tag_is_held_up_by_no_operator_that_others_make_up_for() {
+    for lie in [heard(12, 2), heard(16, 2), heard(1_000_000, 2), TagHeard::Absent] {
+        let [a, b] = [said("a", heard(18, 1)), said("b", heard(15, 1))];
+        assert_eq!(shared(&[a, b, said("c", lie)]), Ok(Some(block(15, 1))), "{lie:?}");
+    }
+}
+
+#[test]
+fn a_chain_has_no_tag_where_enough_operators_know_none_and_nobody_one() {
+    let absent = |operator| said(operator, TagHeard::Absent);
+    assert_eq!(shared(&[absent("a")]), Err(Stall::Unshared), "so says one");
+    assert_eq!(shared(&[absent("a"), absent("b")]), Err(Stall::Absent));
+    let known = said("c", heard(15, 1));
+    assert_eq!(shared(&[absent("a"), absent("b"), known]), Err(Stall::Unshared));
 }
 
 fn opinion(operator: &str, blocks: &[BlockRef]) -> Opinion {
@@ -182,8 +234,8 @@ fn silence_is_no_vouch_and_is_named() {
 #[test]
 fn only_a_tag_that_a_tier_waits_for_stalls_a_chain() {
     let window = window();
-    let mut tags = Tags::default();
-    tags.finalized.hear(&window, TagHeard::Absent);
+    let mut tags = Tags::new(1);
+    tags.finalized.hear(&window, &[said("a", TagHeard::Absent)]);
     let clocked = (&window, NOW, MAX_AGE);
     let by_depth = Finality::of_confirmations(3);
     assert_eq!(stalled(&by_depth, &tags, clocked), None);

@@ -100,7 +100,7 @@ fn moved(transfer: &Transfer) -> Money {
 }
 
 fn counts_today(payment: &Payment, money: &AcceptedMoney) -> bool {
-    let token = money.tokens.iter().find(|token| token.address == payment.token);
+    let token = money.token(payment.token);
     payment.treasury == money.treasury && token.is_some_and(|token| payment.amount >= token.dust)
 }
 
@@ -343,7 +343,9 @@ mod tests {
         };
         let money = AcceptedMoney {
             treasury: TREASURY,
+            ours: vec![TREASURY],
             tokens: vec![token],
+            others: Vec::new(),
         };
         let mut differences = Vec::new();
         payments(blocks, (CHAIN, &money), stored, &mut differences);

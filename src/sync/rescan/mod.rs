@@ -151,10 +151,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             watch.is_complete() && from <= watch.from_number && reaches
         });
         let contract = |watch: &&Watch| watch.contract;
-        let money = settings.treasury.map(|treasury| AcceptedMoney {
-            treasury,
-            tokens: settings.tokens.clone(),
-        });
+        let money = engine.settings().money(settings);
         Self {
             settings,
             engine,
@@ -304,13 +301,18 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             .settled
             .filter(|settled| settled.number <= anchor);
         for (contract, corrections) in corrections {
+            let watch = self
+                .stored
+                .watches
+                .iter()
+                .find(|watch| watch.contract == contract);
+            let Some((settled, watch)) = settled.zip(watch) else {
+                continue;
+            };
             for part in corrections.chunks(CORRECTIONS_AT_ONCE) {
-                let Some(settled) = settled else {
-                    return Ok(());
-                };
                 let command = CorrectBalances {
                     chain,
-                    contract,
+                    watch: *watch,
                     settled,
                     corrections: part.to_vec(),
                 };

@@ -6,6 +6,7 @@ use axum::response::Html;
 
 use super::{Said, tollgate, written};
 use crate::harness::anvil::Anvil;
+use crate::harness::proxy::{Fault, Proxy};
 
 /// One chain with anvil's token, and endpoints by name, HTTP and WebSocket URL.
 fn chain(id: u64, token: Address, decimals: u8, endpoints: &[(&str, &str, &str)]) -> String {
@@ -144,6 +145,54 @@ async fn each_fault_names_its_field_and_never_its_url() {
     assert_eq!(faults.len(), 1 + 8, "{}", said.err);
     let all = said.out + &said.err;
     assert!(!all.contains("hunter2") && !all.contains("://"), "{all}");
+}
+
+#[tokio::test]
+async fn a_tag_that_finality_names_and_an_endpoint_does_not_serve_is_a_fault() {
+    let anvil = Anvil::start().await;
+    let token = anvil.deploy("TestUSDC").await;
+    let proxy = Proxy::start(&anvil.http_url()).unwrap();
+    proxy.inject(
+        Fault::Error(-32602, "unknown block tag")
+            .of(&["eth_getBlockByNumber"])
+            .containing("finalized"),
+    );
+    let endpoints = [
+        ("one", &*anvil.http_url(), &*anvil.ws_url()),
+        ("untagged", &*proxy.http_url(), &*proxy.ws_url()),
+    ];
+    let text = chain(31337, token, 6, &endpoints);
+    let said = check(&text).await;
+    assert!(said.success, "no tier waits for it: {}", said.err);
+
+    let tier = "[[chains.local.finality]]\nname = \"all\"\ntag = \"finalized\"\n";
+    let said = check(&(text.replace("confirmations = 1\n", "") + tier)).await;
+    let expected = "chains.local.endpoints[1] (untagged): does not serve the tag finalized, which the chain's finality names";
+    assert!(!said.success && said.err.contains(expected), "{}", said.err);
+    assert_eq!(
+        said.err.matches("does not serve the tag").count(),
+        1,
+        "{}",
+        said.err
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_keeps_no_block_0_is_told_of_and_a_fault_where_no_other_does() {
+    let anvil = Anvil::start().await;
+    let token = anvil.deploy("TestUSDC").await;
+    let proxy = Proxy::start(&anvil.http_url()).unwrap();
+    proxy.inject(Fault::Empty.of(&["eth_getBlockByNumber"]).containing("\"0x0\""));
+    // Farther than a level is looked for.
+    anvil.mine(200).await;
+    let pruned = ("pruned", &*proxy.http_url(), &*proxy.ws_url());
+    let whole = ("whole", &*anvil.http_url(), &*anvil.ws_url());
+    let expected = "(pruned): does not give block 0";
+    let said = check(&chain(31337, token, 6, &[pruned, whole])).await;
+    let all = said.out + &said.err;
+    assert!(said.success && all.contains(expected), "{all}");
+    let said = check(&chain(31337, token, 6, &[pruned])).await;
+    assert!(!said.success && said.err.contains(expected), "{}", said.err);
 }
 
 #[tokio::test]

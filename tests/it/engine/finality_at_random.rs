@@ -194,7 +194,8 @@ impl Play {
         let mut heights = self.heights;
         for (place, tier) in tiers.iter().enumerate() {
             for number in 1..=tip {
-                let standing = tip - number + 1;
+                let agreed_on = (number..=tip).filter(|above| agreed(*above));
+                let standing = u64::try_from(agreed_on.count()).unwrap();
                 let tagged = match tier.tag {
                     None => true,
                     Some(Tag::Safe) => up_to(evidence.safe, number),
@@ -206,7 +207,7 @@ impl Play {
                 let is_above = heights
                     .settled_at(place)
                     .is_none_or(|settled| settled.block.number < number);
-                if standing >= tier.confirmations && (tagged || deep) && old && agreed(number) && is_above {
+                if standing >= tier.confirmations && (tagged || deep) && old && is_above {
                     heights.settle_at(place, Some(self.block(number)));
                 }
             }

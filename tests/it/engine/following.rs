@@ -157,7 +157,7 @@ async fn a_leader_without_work_shows_that_it_is_alive() {
     };
     tokio::select! {
         () = alive => {}
-        () = world.engine.keep_lease(&ROLE, world.fence) => panic!("nobody took the lease"),
+        _ = world.engine.keep_lease(&ROLE, world.fence) => panic!("nobody took the lease"),
     }
     let mut conn = world.store.read().await.unwrap();
     let lease = lease(&mut conn, &ROLE).await.unwrap().unwrap();

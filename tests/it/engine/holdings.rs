@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, U256};
 use tollgate::domain::{Eligibility, Reading};
-use tollgate::engine::EngineError;
+use tollgate::engine::{CorrectBalances, Correction, EngineError};
 
 use crate::harness::blocks::{Blocks, Tx, nft, tx};
 use crate::harness::databases::{Database, on_both};
@@ -19,6 +19,7 @@ on_both!(
     old_headers_are_forgotten_whatever_the_size_of_the_steps,
     the_tip_is_kept_however_far_below_the_head_it_is,
     history_of_another_chain_is_refused_and_read_again,
+    balances_are_not_corrected_once_the_history_that_was_compared_is_read_again,
     history_that_is_not_linked_or_not_below_the_live_blocks_is_refused,
     a_contract_that_moves_what_nobody_had_is_unknown,
 );
@@ -262,6 +263,45 @@ async fn history_of_another_chain_is_refused_and_read_again(database: Database) 
     world.assert_balances(&world.engine, MEMBERS, &HOLDERS, "read again");
     assert_eq!(balance(&world.engine, MEMBERS, ALICE), known(1));
     world.assert_reload_is_identity().await;
+}
+
+async fn balances_are_not_corrected_once_the_history_that_was_compared_is_read_again(database: Database) {
+    let mut world = World::settled(database).await;
+    world.mine(&[tx(1, vec![nft(MEMBERS, NOBODY, ALICE, 1)])]).await;
+    world.mine_empty(3).await;
+    world.watch(MEMBERS).await;
+    world.activate(&[MEMBERS]).await.unwrap();
+    world.fold_all(MEMBERS).await;
+    let compared = world.engine.stored_holdings(CHAIN).await.unwrap();
+    let correct = CorrectBalances {
+        chain: CHAIN,
+        watch: compared.watches[0],
+        settled: compared.row.heights.settled.unwrap(),
+        corrections: vec![Correction {
+            holder: ALICE,
+            stored: U256::from(1),
+            proven: U256::from(2),
+        }],
+    };
+    world.restart_history(MEMBERS).await;
+    world.mine_empty(1).await;
+    world.activate(&[MEMBERS]).await.unwrap();
+    world.fold_all(MEMBERS).await;
+    let before = world.footprint().await;
+    let refused = world.engine.execute(correct.clone()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("run the rescan once more"),
+        "{refused}"
+    );
+    assert_eq!(world.footprint().await, before);
+    assert_eq!(balance(&world.engine, MEMBERS, ALICE), known(1));
+    let watch = world.watch_of(MEMBERS);
+    world
+        .engine
+        .execute(CorrectBalances { watch, ..correct })
+        .await
+        .unwrap();
+    assert_eq!(balance(&world.engine, MEMBERS, ALICE), known(2));
 }
 
 async fn history_that_is_not_linked_or_not_below_the_live_blocks_is_refused(database: Database) {

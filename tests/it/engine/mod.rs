@@ -16,6 +16,7 @@ mod matching;
 mod mistrust;
 mod proofs;
 mod quarantine;
+mod references;
 mod requests;
 mod reviews;
 mod settling;

@@ -1,7 +1,7 @@
 //! What people decide of payments that no rule gave to a charge.
 
 use alloy::primitives::{Address, B256};
-use tollgate::domain::{Amount, PaymentKey, UserId};
+use tollgate::domain::{Amount, Disposition, PaymentKey, UserId};
 use tollgate::engine::{
     AssignPayment, ClaimPayment, ClaimView, EngineError, IgnorePayment, RecordRefund, ReviewView,
     UnmatchedView,
@@ -192,7 +192,7 @@ async fn an_ignored_payment_leaves_the_queue_and_can_still_be_assigned(database:
     world.pay(1, dollars(150)).await;
     world.mine_empty(3).await;
     let ignored = world.ignore(key(1), "a test of ours").await.unwrap();
-    assert_eq!(ignored.disposition.map(|said| said.as_str()), Some("ignored"));
+    assert_eq!(ignored.disposition.map(Disposition::as_str), Some("ignored"));
     assert_eq!(world.queue().await.len(), 0);
     let before = world.footprint().await;
     world.ignore(key(1), "a test of ours").await.unwrap();
@@ -344,7 +344,7 @@ async fn payments_are_searched_a_page_at_a_time(database: Database) {
         (
             only(|filter| {
                 filter.unmatched = true;
-                filter.address = Some(other)
+                filter.address = Some(other);
             }),
             1,
         ),

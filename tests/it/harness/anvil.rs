@@ -135,7 +135,7 @@ impl Anvil {
     }
 
     /// Sends a transaction and waits until it is mined.
-    async fn transact(&self, transaction: Value) -> Value {
+    pub async fn transact(&self, transaction: Value) -> Value {
         let hash = self.rpc("eth_sendTransaction", json!([transaction])).await;
         let end = Instant::now() + MINED;
         loop {

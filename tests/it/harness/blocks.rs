@@ -3,7 +3,9 @@
 //! Nothing here is proven; the engine is given what the chain room would have proven.
 
 use alloy::primitives::{Address, B256, Bloom, Bytes, U256, keccak256};
-use tollgate::domain::{BlockRef, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER};
+use tollgate::domain::{
+    AUTHORIZATION_USED, BlockRef, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER,
+};
 
 /// One log of a transaction.
 #[derive(Debug, Clone)]
@@ -19,6 +21,15 @@ pub fn coins(token: Address, from: Address, to: Address, value: U256) -> Log {
         contract: token,
         topics: vec![TRANSFER, from.into_word(), to.into_word()],
         data: Bytes::from(value.to_be_bytes_vec()),
+    }
+}
+
+/// What a token says before the transfer that was authorized so (EIP-3009).
+pub fn used(token: Address, authorizer: Address, nonce: B256) -> Log {
+    Log {
+        contract: token,
+        topics: vec![AUTHORIZATION_USED, authorizer.into_word(), nonce],
+        data: Bytes::new(),
     }
 }
 

@@ -11,13 +11,14 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
     "server_secret",
     "charge_reference",
+    "token_domain",
     "observation",
     "payment",
     "claim",

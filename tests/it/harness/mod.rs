@@ -1,11 +1,12 @@
-//! What the tests run against: a real anvil, what can go wrong before it, a real `PostgreSQL`, a real Prometheus, and a
-//! receiver of webhooks.
+//! What the tests run against: a real anvil, what can go wrong before it, a real `PostgreSQL`, a real Prometheus, a
+//! real Chromium, and a receiver of webhooks.
 //!
 //! Every wait is for a condition, with a deadline. Every process belongs to a guard that ends it when this process does,
 //! however this process ends.
 
 pub mod anvil;
 pub mod blocks;
+pub mod chromium;
 pub mod counted;
 pub mod databases;
 pub mod facts;

@@ -124,6 +124,12 @@ impl Service {
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
+    /// Asks its API for what goes on, without a key; it must be granted.
+    pub async fn listen(&self, path: &str) -> reqwest::Response {
+        let answer = self.http.get(format!("http://{}{path}", self.api)).send().await;
+        answer.unwrap().error_for_status().unwrap()
+    }
+
     /// Where Prometheus finds it.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics

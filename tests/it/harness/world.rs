@@ -77,6 +77,7 @@ pub fn settings() -> Settings {
         development: true,
         treasury: Some(TREASURY),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: Vec::new(),
         max_log_range: 1_000,
         agree: 1,
@@ -98,6 +99,7 @@ pub fn settings() -> Settings {
             nonce_ttl: NONCE_TTL,
         },
         webhooks: vec![WEBHOOK.to_owned()],
+        public_url: None,
     }
 }
 

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use secrecy::ExposeSecret as _;
+use tollgate::config::{Chain, Endpoint};
 use tollgate::domain::{Eligibility, Finality};
 use tollgate::metrics::ENDPOINT_REQUESTS_TOTAL;
 
 use super::proxied::{Proxied, endpoint};
+use super::world::{On, World};
 use crate::harness::anvil::Anvil;
 use crate::harness::proxy::{Fault, Proxy, Way};
+
+const SLOW: Duration = Duration::from_millis(150);
 
 /// Charges, moves, and waits until all of it counts.
 async fn counts(chain: &mut Proxied, tenant: &str) {
@@ -37,9 +42,17 @@ async fn one_read_goes_to_the_next_operator_when_the_first_is_dead() {
     ];
     join_all(faults.map(|(name, fault)| async move {
         // Nothing but the head of the other's socket says that there is something to read, and only once.
+        let mut other = None;
         let chain = Proxied::start_with(name, |chain, direct| {
             chain.endpoints[0].ws = None;
-            chain.endpoints.push(direct);
+            // Slow to give the headers that latency is measured by, so that it never comes first.
+            let slow = Proxy::start(direct.http.as_ref().unwrap().expose_secret()).unwrap();
+            slow.inject(Fault::Delay(SLOW).of(&["eth_getBlockByNumber", "eth_getBlockByHash"]));
+            chain.endpoints.push(Endpoint {
+                request_timeout: direct.request_timeout,
+                ..endpoint("slow", &slow)
+            });
+            other = Some(slow);
             chain.poll_interval = Duration::from_mins(10);
             chain.finality = Finality::of_confirmations(1);
         })
@@ -50,6 +63,7 @@ async fn one_read_goes_to_the_next_operator_when_the_first_is_dead() {
         chain.world.pay(&charge).await;
         chain.is_paid(&charge).await;
         assert!(fault.strikes() > 0, "{name}: it was not asked");
+        drop(other);
     }))
     .await;
 }
@@ -98,10 +112,9 @@ async fn an_endpoint_of_another_genesis_is_never_read() {
     let other = Anvil::start_with(&["--timestamp", "1700000000"]).await;
     other.mine(500).await;
     let wrong = Proxy::start(&other.http_url()).unwrap();
-    let mut chain = Proxied::start_with("wrong-genesis", |chain, _| {
-        chain.endpoints.push(endpoint("wrong", &wrong));
-    })
-    .await;
+    let mut chain = Proxied::start("wrong-genesis").await;
+    let added = |chain: &mut Chain| chain.endpoints.push(endpoint("wrong", &wrong));
+    chain.world.restart_with(added).await;
     counts(&mut chain, "one").await;
     let asked = || wrong.traffic().asked("eth_chainId");
     let before = asked();
@@ -124,4 +137,21 @@ async fn an_endpoint_of_another_genesis_is_never_read() {
         "{traffic:?}"
     );
     assert_eq!((chain.reorgs(), chain.world.reasons()), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_chain_is_not_begun_while_its_endpoints_differ_in_block_0() {
+    let other = Anvil::start_with(&["--timestamp", "1700000000"]).await;
+    let wrong = Proxy::start(&other.http_url()).unwrap();
+    let mut world = World::over(Anvil::start().await, On::Sqlite, 1, |chain| {
+        chain.endpoints.insert(0, endpoint("wrong", &wrong));
+    })
+    .await;
+    world.wait_reason("chain_problem", true).await;
+    let reasons = world.reasons().join(" ");
+    assert!(reasons.contains("do not have the same block 0"), "{reasons}");
+    assert_eq!(world.heights().read, None);
+    world.restart_with(|chain| drop(chain.endpoints.remove(0))).await;
+    world.wait_read().await;
+    assert_eq!(world.reasons(), Vec::<String>::new());
 }

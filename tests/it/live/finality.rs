@@ -12,7 +12,7 @@ use super::world::{CHAIN, On, World};
 use crate::harness::anvil::Anvil;
 
 /// Anvil's `safe` and `finalized` trail its head by one and two blocks then.
-const SHORT_EPOCHS: [&str; 2] = ["--slots-in-an-epoch", "1"];
+pub const SHORT_EPOCHS: [&str; 2] = ["--slots-in-an-epoch", "1"];
 
 fn by_tag() -> Finality {
     Finality::new(vec![Tier {
@@ -39,7 +39,7 @@ fn with_operators(chain: &mut Chain, others: &[(&str, &Anvil)]) {
 }
 
 /// A chain that is `anvil`'s up to its head, and goes its own way from there.
-async fn fork_of(anvil: &Anvil) -> Anvil {
+pub async fn fork_of(anvil: &Anvil) -> Anvil {
     Anvil::start_with(&["--fork-url", &anvil.http_url()]).await
 }
 

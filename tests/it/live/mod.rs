@@ -1,6 +1,9 @@
 //! A real chain, followed: payments, reorgs, restarts and holdings; and the same while what lies between us and anvil is
 //! wrong.
 
+mod attacks;
+mod authorizations;
+mod contradicting;
 mod failover;
 mod faults;
 mod finality;
@@ -10,4 +13,5 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
-mod world;
+mod unprovable;
+pub mod world;

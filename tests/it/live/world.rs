@@ -343,6 +343,7 @@ fn chain(anvil: &Anvil, usdc: Address, treasury: Address) -> Chain {
         development: true,
         treasury: Some(treasury),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: vec![Endpoint {
             name: "anvil".to_owned(),
             operator: "local".to_owned(),
@@ -376,6 +377,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
             nonce_ttl: Duration::from_mins(10),
         },
         webhooks: vec!["chat".to_owned()],
+        public_url: None,
     };
     let store = Store::open(store).await.unwrap();
     let engine = Engine::open(store, settings, Catalogue::shipped(&[]).unwrap(), Clock::system())

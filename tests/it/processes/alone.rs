@@ -40,3 +40,24 @@ async fn a_restart_on_sqlite_leads_at_once_after_a_kill() {
     place.wait_all_paid(&[&again]).await;
     place.assert_each_counted_once().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_stream_does_not_hold_up_the_end() {
+    let place = Place::on_sqlite().await;
+    let service = place.start();
+    service.wait_ready(true).await;
+    let charge = service.charge("acme").await;
+    let path = format!(
+        "/api/billing/crypto/charge/{}/events",
+        charge["id"].as_str().unwrap()
+    );
+    let mut stream = service.listen(&path).await;
+    let first = stream.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: charge\n"), "{first:?}");
+    let asked = Instant::now();
+    service.signal("TERM");
+    service.wait_end();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+    assert_eq!(stream.chunk().await.unwrap(), None, "it was ended, not torn off");
+}

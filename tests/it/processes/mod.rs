@@ -5,4 +5,5 @@ mod alone;
 mod bad_endpoints;
 mod leading;
 mod place;
+mod quarantined;
 mod reloading;

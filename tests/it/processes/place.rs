@@ -223,6 +223,11 @@ allow_private_network = true
         }
     }
 
+    /// The id of the charge that was paid as the n-th, from 0 on.
+    pub fn charge_of(&self, number: usize) -> String {
+        self.charges.lock().unwrap()[number].0.clone()
+    }
+
     pub async fn store(&self) -> Store {
         let settings = StoreSettings {
             url: self.store_url.clone().into(),

@@ -14,6 +14,7 @@ use tollgate::store::Store;
 
 use super::disk::{Disk, End};
 use super::gate::Keeper;
+use super::miner::{Due, seconds};
 use super::net::{Shared, chain_changed, lock};
 use super::node::CHAIN;
 use super::oracle;
@@ -356,7 +357,8 @@ impl World {
     /// A charge waits for this amount.
     fn owes(&mut self, due: U256, now_ms: i64) {
         self.tell(format_args!("a charge"));
-        self.dues.push(due);
+        let since_s = seconds(now_ms);
+        self.dues.push(Due { amount: due, since_s });
         let block = self.plan.block_ms.unsigned_abs();
         let soon = |random: &mut crate::random::Random| {
             now_ms + i64::try_from(random.between(50, 4 * block)).unwrap()

@@ -13,6 +13,13 @@ use crate::random::Random;
 /// Blocks that no reorganisation touches: what is given to the holders stands in them.
 pub const BEDROCK: usize = 4;
 
+/// What a charge waits for, and since when.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    pub amount: U256,
+    pub since_s: u64,
+}
+
 /// Makes the chain.
 pub struct Miner {
     pub tree: Tree,
@@ -169,7 +176,7 @@ impl Miner {
         now_ms: i64,
         forger: u64,
         (depth, extra): (usize, usize),
-        dues: &[U256],
+        dues: &[Due],
     ) -> Branch {
         let mut branch = self.tree.canonical().to_vec();
         let height = branch.len();
@@ -180,13 +187,18 @@ impl Miner {
         Arc::new(branch)
     }
 
-    /// One more block of a forged branch. In it are transactions of the chain's block at its height, and payments of `dues`
-    /// that nobody made.
-    pub fn forge_block(&mut self, branch: &mut Vec<Arc<Block>>, now_ms: i64, forger: u64, dues: &[U256]) {
+    /// One more block of a forged branch. In it are transactions of the chain's block at its height, and payments of what was
+    /// due at its time that nobody made.
+    pub fn forge_block(&mut self, branch: &mut Vec<Arc<Block>>, now_ms: i64, forger: u64, dues: &[Due]) {
         let parent_s = branch.last().map_or(0, |parent| parent.timestamp_s);
         let real = self.tree.canonical().get(branch.len()).cloned();
         let timestamp_s = real.as_ref().map_or(seconds(now_ms), |block| block.timestamp_s);
         let timestamp_s = timestamp_s.max(parent_s + 1);
+        let dues: Vec<U256> = dues
+            .iter()
+            .filter(|due| due.since_s <= timestamp_s)
+            .map(|due| due.amount)
+            .collect();
         let held = hashes(branch);
         let mut txs: Vec<Tx> = real.map_or_else(Vec::new, |block| block.txs.clone());
         txs.retain(|tx| !held.contains(&tx.hash) && self.random.chance(50));
@@ -194,7 +206,7 @@ impl Miner {
             let act = if dues.is_empty() || self.random.chance(30) {
                 tx::stray(&mut self.random)
             } else {
-                tx::payment(self.random.pick(dues))
+                tx::payment(self.random.pick(&dues))
             };
             let movement = tx::movement(&mut self.random);
             txs.push(self.tx(vec![act, movement], timestamp_s));
@@ -228,6 +240,6 @@ fn hashes(branch: &[Arc<Block>]) -> BTreeSet<B256> {
     txs.map(|tx| tx.hash).collect()
 }
 
-fn seconds(now_ms: i64) -> u64 {
+pub fn seconds(now_ms: i64) -> u64 {
     u64::try_from(now_ms / 1000).unwrap()
 }

@@ -183,11 +183,15 @@ impl Plan {
 
     /// Whether there is any reason to set the chain aside.
     pub fn may_be_quarantined(&self) -> bool {
-        let lies = |endpoint: &EndpointPlan| {
+        let lies = |slot: usize, endpoint: &EndpointPlan| {
             let mut spells = endpoint.spells.0.iter();
             spells.any(|spell| spell.fault == Fault::TagsElsewhere)
+                || self.forger.is_some_and(|forger| forger.slot == slot)
         };
-        self.overturn.is_some() || self.endpoints.iter().any(lies)
+        let endpoints = self.endpoints.iter().enumerate();
+        let liars = endpoints.filter(|(slot, endpoint)| lies(*slot, endpoint));
+        let liars: BTreeSet<u64> = liars.map(|(_, endpoint)| endpoint.operator).collect();
+        self.overturn.is_some() || liars.len() >= self.agree
     }
 
     /// Whether an operator forges branches for ever.

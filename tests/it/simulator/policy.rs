@@ -1,7 +1,7 @@
 //! When a block counts in one seed's world: tiers by amount, and whether what the world knew covered a block, decided anew
 //! from the tree and from what endpoints said, with none of the code that is tested.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alloy::primitives::{B256, U256};
@@ -93,11 +93,14 @@ impl TierPlan {
     }
 }
 
-/// What endpoints said of blocks at heights and of tags, each with the time at which it was said first.
+/// The blocks that each operator named, with the time at which it was said first.
+type Said = BTreeMap<u64, BTreeMap<B256, i64>>;
+
+/// What endpoints said of blocks at heights and of tags.
 #[derive(Debug, Default)]
 pub struct Sayings {
-    blocks: BTreeMap<u64, BTreeMap<B256, i64>>,
-    tags: BTreeMap<&'static str, BTreeMap<B256, i64>>,
+    blocks: Said,
+    tags: BTreeMap<&'static str, Said>,
 }
 
 impl Sayings {
@@ -107,64 +110,72 @@ impl Sayings {
         said.entry(hash).or_insert(at_ms);
     }
 
-    /// Somebody said that the tag is at this block.
-    pub fn tagged(&mut self, tag: Tag, hash: B256, at_ms: i64) {
+    /// An operator said that the tag is at this block.
+    pub fn tagged(&mut self, tag: Tag, operator: u64, hash: B256, at_ms: i64) {
         let said = self.tags.entry(tag.as_str()).or_default();
-        said.entry(hash).or_insert(at_ms);
-    }
-
-    /// The operators that had named the block, or one that stands on it.
-    fn vouchers(&self, tree: &Tree, (number, hash): (u64, B256), at_ms: i64) -> BTreeSet<u64> {
-        let has = |said: &BTreeMap<B256, i64>| covers(said, tree, (number, hash), at_ms);
-        let vouchers = self.blocks.iter().filter(|(_, said)| has(said));
-        vouchers.map(|(operator, _)| *operator).collect()
-    }
-
-    fn was_tagged(&self, tree: &Tree, tag: Tag, block: (u64, B256), at_ms: i64) -> bool {
-        let said = self.tags.get(tag.as_str());
-        said.is_some_and(|said| covers(said, tree, block, at_ms))
+        said.entry(operator).or_default().entry(hash).or_insert(at_ms);
     }
 }
 
-fn covers(said: &BTreeMap<B256, i64>, tree: &Tree, (number, hash): (u64, B256), at_ms: i64) -> bool {
-    let mut in_time = said.iter().filter(|(_, said_ms)| **said_ms <= at_ms);
-    in_time.any(|(said, _)| tree.stands_on(said, number, &hash))
+/// How many operators had named the block, or one that stands on it.
+fn vouchers(said: &Said, tree: &Tree, (number, hash): (u64, B256), at_ms: i64) -> usize {
+    let has = |named: &BTreeMap<B256, i64>| {
+        let mut in_time = named.iter().filter(|(_, said_ms)| **said_ms <= at_ms);
+        in_time.any(|(named, _)| tree.stands_on(named, number, &hash))
+    };
+    said.values().filter(|named| has(named)).count()
 }
 
 impl World {
     /// Whether what the world knew at a time was enough for a block to count in the tier at `place`.
     pub fn was_covered(&self, place: usize, (number, hash): (u64, B256), at_ms: i64) -> bool {
         let (tier, tree) = (self.plan.policy.0[place], &self.miner.tree);
-        let is_deep = |blocks: u64| tree.is_covered(&hash, number + blocks - 1, at_ms);
+        // A block that too few operators have confirms nothing.
+        let is_deep = |blocks: u64| {
+            let top = number + blocks - 1;
+            let mut tops = tree.on(&hash, top, at_ms);
+            tops.any(|block| self.was_agreed((top, block.hash), at_ms))
+        };
         let is_tagged = tier
             .tag
-            .is_none_or(|tag| self.sayings.was_tagged(tree, tag, (number, hash), at_ms));
+            .is_none_or(|tag| self.was_tagged(tag, (number, hash), at_ms));
         let is_tagged = is_tagged || tier.or_confirmations.is_some_and(is_deep);
         let is_old = tree.block(&hash).is_some_and(|block| {
             let time_ms = i64::try_from(block.timestamp_s).unwrap() * 1_000;
             tier.min_age_ms == 0 || time_ms + tier.min_age_ms <= at_ms
         });
-        is_deep(tier.confirmations) && is_tagged && is_old && self.was_agreed((number, hash), at_ms)
+        is_deep(tier.confirmations) && is_tagged && is_old
     }
 
     /// Whether as many operators as must agree had named the block, or one that stands on it.
     fn was_agreed(&self, block: (u64, B256), at_ms: i64) -> bool {
-        let vouchers = self.sayings.vouchers(&self.miner.tree, block, at_ms);
-        self.plan.agree < 2 || vouchers.len() >= self.plan.agree
+        self.plan.agree < 2
+            || vouchers(&self.sayings.blocks, &self.miner.tree, block, at_ms) >= self.plan.agree
     }
 
-    /// Whether somebody had said that the block is final, and enough operators that it is one of theirs.
+    /// Whether as many operators as must agree had the tag at the block, or at one that stands on it.
+    fn was_tagged(&self, tag: Tag, block: (u64, B256), at_ms: i64) -> bool {
+        let said = self.sayings.tags.get(tag.as_str());
+        said.is_some_and(|said| vouchers(said, &self.miner.tree, block, at_ms) >= self.plan.agree)
+    }
+
+    /// Whether enough operators had said that the block is final, and that it is one of theirs.
     pub fn was_final(&self, block: (u64, B256)) -> bool {
-        let (tree, now_ms) = (&self.miner.tree, self.now_ms());
+        let now_ms = self.now_ms();
         // A chain of development comes to be final from its tag alone, and may go back.
-        self.sayings.was_tagged(tree, Tag::Finalized, block, now_ms) && self.was_agreed(block, now_ms)
+        self.was_tagged(Tag::Finalized, block, now_ms) && self.was_agreed(block, now_ms)
     }
 
     /// The least height that the tier at `place` must cover when all is well and the head is at `tip`.
     pub fn least_covered(&self, place: usize, tip: u64) -> u64 {
         let tier = self.plan.policy.0[place];
         let tree = &self.miner.tree;
-        let deep = |blocks: u64| (tip + 1).saturating_sub(blocks);
+        let agreed = if self.plan.agree < 2 {
+            tip
+        } else {
+            tip.saturating_sub(2)
+        };
+        let deep = |blocks: u64| (agreed + 1).saturating_sub(blocks);
         let tagged = tier.tag.map_or(u64::MAX, |tag| self.least_tagged(tag, tip));
         let tagged = tagged.max(tier.or_confirmations.map_or(0, deep));
         let chain = tree.canonical();
@@ -184,12 +195,7 @@ impl World {
             0 => u64::MAX,
             _ => (0..=tip).rev().find(is_old).unwrap_or_default(),
         };
-        let agreed = if self.plan.agree < 2 {
-            u64::MAX
-        } else {
-            tip.saturating_sub(2)
-        };
-        deep(tier.confirmations).min(tagged).min(aged).min(agreed)
+        deep(tier.confirmations).min(tagged).min(aged)
     }
 
     /// The least height at which a tag must be known to be: it is asked for once in some blocks.

@@ -91,6 +91,7 @@ pub fn settings(plan: &Plan) -> config::Chain {
         development: plan.development,
         treasury: Some(TREASURY),
         tokens: vec![token],
+        other_tokens: Vec::new(),
         endpoints: (0..).zip(&plan.endpoints).map(endpoint).collect(),
         // An answer that is decoded off the thread would come back in an order of its own.
         max_log_range: 24,
@@ -133,6 +134,7 @@ fn engine_settings(plan: &Plan) -> Settings {
             nonce_ttl: Duration::from_mins(10),
         },
         webhooks: vec!["chat".to_owned()],
+        public_url: None,
     }
 }
 

@@ -43,7 +43,8 @@ pub fn judge_readiness(shared: &Shared, engine: &Engine, health: &Health) {
     let tree = &world.miner.tree;
     let due = height(tree.canonical_at(long_ago_ms)).min(height(tree.canonical()));
     let heights = engine.chain(chain).map(|known| known.heights).unwrap_or_default();
-    let read = heights.read.map_or(0, |read| read.number);
+    let unread = world.plan.start_block.saturating_sub(1);
+    let read = heights.read.map_or(unread, |read| read.number);
     let settled = heights.settled.map_or(0, |settled| settled.number);
     let lowest = world.plan.policy.0[0];
     let covered = lowest.tag.map_or(world.least_covered(0, due), |_| 0);

@@ -74,13 +74,13 @@ impl Tree {
         Some(branch)
     }
 
-    /// Whether some block at `number` or above stands on `hash` and was known to the world at `at_ms`.
-    pub fn is_covered(&self, hash: &B256, number: u64, at_ms: i64) -> bool {
-        let Some(block) = self.blocks.get(hash) else {
-            return false;
-        };
-        let mut tips = self.level(number).iter().filter(|tip| tip.born_ms <= at_ms);
-        tips.any(|tip| self.stands_on(&tip.hash, block.number, hash))
+    /// The blocks at `number` that stand on `hash` and were known to the world at `at_ms`.
+    pub fn on(&self, hash: &B256, number: u64, at_ms: i64) -> impl Iterator<Item = &Arc<Block>> {
+        let tips = self.level(number).iter().filter(move |tip| tip.born_ms <= at_ms);
+        let ground = self.blocks.get(hash);
+        tips.filter(move |tip| {
+            ground.is_some_and(|ground| self.stands_on(&tip.hash, ground.number, &ground.hash))
+        })
     }
 
     /// Whether the block `tip` is the block `hash` at `number`, or above it on one branch.

@@ -11,7 +11,7 @@ use tollgate::domain::Tag;
 
 use super::disk::Disk;
 use super::fault::Fault;
-use super::miner::Miner;
+use super::miner::{Due, Miner};
 use super::net::{Line, SLOTS};
 use super::node::{Node, Reply};
 use super::oracle::Memory;
@@ -77,7 +77,7 @@ pub struct World {
     /// Contracts for which a gate was asked, and no answer came.
     pub gates: BTreeSet<Address>,
     /// What charges are waiting for.
-    pub dues: Vec<U256>,
+    pub dues: Vec<Due>,
     pub sayings: Sayings,
     /// The chain as it was before it was overturned, to come back to.
     pub overturned: Option<Branch>,
@@ -328,8 +328,8 @@ impl World {
         };
         let (now_ms, operator) = (self.now_ms(), self.nodes[slot].plan.operator);
         match which.as_str() {
-            Some("safe") => self.sayings.tagged(Tag::Safe, hash, now_ms),
-            Some("finalized") => self.sayings.tagged(Tag::Finalized, hash, now_ms),
+            Some("safe") => self.sayings.tagged(Tag::Safe, operator, hash, now_ms),
+            Some("finalized") => self.sayings.tagged(Tag::Finalized, operator, hash, now_ms),
             _ => self.sayings.named(operator, hash, now_ms),
         }
     }

@@ -1,7 +1,7 @@
 //! Gates, nonces and wallets.
 
 use alloy::primitives::Address;
-use tollgate::domain::{Amount, Gate, GateAction, Rule, WalletLink};
+use tollgate::domain::{Amount, Gate, GateAction, Rule, WalletLink, WalletOwner};
 use tollgate::store::{self, Nonce};
 
 use super::samples::{CHAIN, MOST, TOKEN, begin, open, tenant, user};
@@ -123,6 +123,17 @@ async fn a_wallet_is_linked_once_in_each_tenant(database: Database) {
     assert_eq!(of_jo.unwrap(), [all[1].clone(), all[0].clone()]);
     let at = store::wallets_at(&mut conn, first).await.unwrap();
     assert_eq!(at, all[1..4], "three, in the order of their tenants");
+    let wallets = [first, Address::ZERO, Address::repeat_byte(2)];
+    let owners = store::sole_owners(&mut conn, &wallets).await.unwrap();
+    let jo = WalletOwner {
+        tenant: tenant("acme"),
+        user: user("jo"),
+    };
+    assert_eq!(
+        owners,
+        [(Address::repeat_byte(2), jo)],
+        "the other one is four people's"
+    );
     let every = store::wallet_links(&mut conn).await.unwrap();
     let addresses: Vec<_> = every.iter().map(|link| link.address[0]).collect();
     assert_eq!(addresses, [1, 1, 1, 1, 2]);

@@ -191,7 +191,7 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         let mut payment = payment(1, 3);
         payment.key.chain = chain;
         tx.put_payment(&payment).await.unwrap();
-        tx.put_observation(&payment).await.unwrap();
+        tx.put_observations(std::slice::from_ref(&payment)).await.unwrap();
         tx.put_candidates(&payment.key, std::slice::from_ref(&charge.terms.id))
             .await
             .unwrap();

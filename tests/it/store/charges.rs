@@ -1,7 +1,7 @@
 //! Charges, and the amounts that are leased to them.
 
 use alloy::primitives::I256;
-use tollgate::domain::{Amount, Charge, ChargeFlag, ChargeState, Credit, Heights, UserId};
+use tollgate::domain::{Amount, Charge, ChargeFlag, ChargeState, Credit, Heights, UserId, WalletOwner};
 use tollgate::store::{self, ChargeFilter, Store};
 
 use super::samples::{
@@ -45,8 +45,11 @@ async fn a_charge_is_stored_whole(database: Database) {
         let found = store::charge(tx.conn(), &expected.terms.id).await.unwrap();
         assert_eq!(found.as_ref(), Some(expected));
     }
-    let unknown = store::charge(tx.conn(), &"unknown".parse().unwrap()).await;
-    assert_eq!(unknown.unwrap(), None);
+    let unknown = "unknown".parse().unwrap();
+    assert_eq!(store::charge(tx.conn(), &unknown).await.unwrap(), None);
+    let wanted = [full.terms.id.clone(), unknown];
+    let some = store::charges(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(some, std::slice::from_ref(&full));
 
     // What became of it changes in both directions; its terms never do.
     let turned = Charge {
@@ -108,16 +111,38 @@ async fn the_charges_that_a_wallet_may_pay_are_found(database: Database) {
     let mut cancelled = charge("d-cancelled");
     cancelled.state = ChargeState::Cancelled;
     let mut elsewhere = charge("e-elsewhere");
-    elsewhere.terms.treasury = TOKEN;
-    insert(&store, &[charge("a-of-all"), of_jo, of_eve, cancelled, elsewhere]).await;
+    elsewhere.terms.chain = OTHER;
+    elsewhere.terms.tenant = tenant("globex");
+    let mut first_elsewhere = charge("0-elsewhere");
+    first_elsewhere.terms.chain = OTHER;
+    first_elsewhere.terms.grace_until = 1_999;
+    insert(
+        &store,
+        &[
+            charge("a-of-all"),
+            first_elsewhere,
+            of_jo,
+            of_eve,
+            cancelled,
+            elsewhere,
+        ],
+    )
+    .await;
     let mut conn = store.read().await.unwrap();
     let find = async |conn: &mut sqlx::AnyConnection, at, made_by| {
-        let (acme, jo) = (tenant("acme"), user("jo"));
-        let found = store::open_charges_of_tenant(conn, &acme, &jo, FULL_PLACE, (at, made_by)).await;
-        let ids = found.unwrap();
-        ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+        let jo = WalletOwner {
+            tenant: tenant("acme"),
+            user: user("jo"),
+        };
+        let found = store::open_charges_of(conn, &jo, PLACE, (at, made_by), 3).await;
+        let ids = found.unwrap().into_iter().map(|open| open.id.to_string());
+        ids.collect::<Vec<_>>()
     };
-    assert_eq!(find(&mut conn, 0, 100).await, ["a-of-all", "b-of-jo"]);
+    assert_eq!(
+        find(&mut conn, 0, 100).await,
+        ["a-of-all", "b-of-jo", "0-elsewhere"],
+        "those of the chain and token first"
+    );
     assert!(find(&mut conn, 0, 99).await.is_empty(), "made later");
     assert_eq!(
         find(&mut conn, 2_000, 100).await.len(),
@@ -128,11 +153,7 @@ async fn the_charges_that_a_wallet_may_pay_are_found(database: Database) {
     drop(conn);
     insert(&store, &[charge("f"), charge("g"), charge("h")]).await;
     let mut conn = store.read().await.unwrap();
-    assert_eq!(
-        find(&mut conn, 0, 100).await.len(),
-        3,
-        "two are too many for any rule"
-    );
+    assert_eq!(find(&mut conn, 0, 100).await.len(), 3, "no more than asked for");
 }
 
 async fn an_amount_has_one_charge_at_a_time(database: Database) {
@@ -163,10 +184,15 @@ async fn an_amount_has_one_charge_at_a_time(database: Database) {
 
     let leased = async |due, at| {
         let mut conn = store.read().await.unwrap();
-        let found = store::leased_charges(&mut conn, FULL_PLACE, due, at)
+        let amounts = [Amount::from(1), due];
+        let found = store::leased_charges(&mut conn, FULL_PLACE, &amounts, at)
             .await
             .unwrap();
-        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        assert!(found.iter().all(|(amount, _)| *amount == due));
+        found
+            .iter()
+            .map(|(_, charge)| charge.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(leased(one.due, 50).await, ["one"]);
     assert_eq!(leased(one.due, 2_000).await, ["one"]);

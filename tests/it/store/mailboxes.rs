@@ -121,12 +121,12 @@ async fn of_each_resource_only_the_oldest_event_is_due(database: Database) {
     let mut tx = begin(&store).await;
     let both = endpoints(&["chat", "books"]);
     for (id, resource, at) in [("a1", "a", 10), ("a2", "a", 10), ("b1", "b", 20), ("b2", "b", 20)] {
-        tx.insert_event(&event(id, resource), &both, at).await.unwrap();
+        tx.insert_events(&[event(id, resource)], &both, at).await.unwrap();
     }
-    tx.insert_event(&event("c1", "c"), &endpoints(&["chat"]), 30)
+    tx.insert_events(&[event("c1", "c")], &endpoints(&["chat"]), 30)
         .await
         .unwrap();
-    tx.insert_event(&event("d1", "d"), &[], 5).await.unwrap();
+    tx.insert_events(&[event("d1", "d")], &[], 5).await.unwrap();
     tx.commit().await.unwrap();
     assert!(due(&store, "chat", 9).await.is_empty());
     assert_eq!(due_ids(&store, "chat", 10).await, ["a1"]);
@@ -159,11 +159,11 @@ async fn a_delivery_is_over_when_it_is_delivered_or_dead(database: Database) {
     assert_eq!(oldest_for(&mut conn, "chat").await, None);
     drop(conn);
     let mut tx = begin(&store).await;
-    tx.insert_event(&event("b1", "a"), &endpoints(&["books"]), 5)
+    tx.insert_events(&[event("b1", "a")], &endpoints(&["books"]), 5)
         .await
         .unwrap();
     for (id, at) in [("a1", 10), ("a2", 20), ("a3", 30)] {
-        tx.insert_event(&event(id, "a"), &endpoints(&["chat"]), at)
+        tx.insert_events(&[event(id, "a")], &endpoints(&["chat"]), at)
             .await
             .unwrap();
     }
@@ -187,13 +187,13 @@ async fn a_delivery_is_over_when_it_is_delivered_or_dead(database: Database) {
 async fn an_event_id_is_owed_once(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
-    tx.insert_event(&event("a1", "a"), &endpoints(&["chat"]), 10)
+    tx.insert_events(&[event("a1", "a")], &endpoints(&["chat"]), 10)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     let mut tx = begin(&store).await;
     let again = tx
-        .insert_event(&event("a1", "b"), &endpoints(&["chat"]), 20)
+        .insert_events(&[event("a1", "b")], &endpoints(&["chat"]), 20)
         .await;
     assert!(again.unwrap_err().is_retryable());
     drop(tx);
@@ -204,13 +204,17 @@ async fn events_are_numbered_within_their_resource(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
     for (id, resource, expected) in [("a1", "a", 1), ("b1", "b", 1), ("a2", "a", 2), ("a3", "a", 3)] {
-        let sequence = store::next_sequence(tx.conn(), resource).await.unwrap();
-        assert_eq!(sequence, expected, "{id}");
+        let counts = store::event_counts(tx.conn(), &["unknown", resource])
+            .await
+            .unwrap();
+        let newest = counts.first().map_or(0, |(_, newest)| *newest);
+        assert_eq!(newest + 1, expected, "{id}");
+        assert!(counts.iter().all(|(of, _)| of == resource), "{counts:?}");
         let event = Event {
-            sequence,
+            sequence: expected,
             ..event(id, resource)
         };
-        tx.insert_event(&event, &[], 10).await.unwrap();
+        tx.insert_events(&[event], &[], 10).await.unwrap();
     }
 }
 
@@ -232,7 +236,7 @@ async fn the_record_keeps_what_it_is_given(database: Database) {
     let mut tx = begin(&store).await;
     assert_eq!(store::newest_audit(tx.conn()).await.unwrap(), 0);
     for (audit, at) in [(&empty, 1), (&full, 2), (&full, 2)] {
-        tx.insert_audit(audit, at).await.unwrap();
+        tx.insert_audits(std::slice::from_ref(audit), at).await.unwrap();
     }
     let newest = store::newest_audit(tx.conn()).await.unwrap();
     for (floor, entries) in [(0, 3), (newest - 1, 1), (newest, 0)] {

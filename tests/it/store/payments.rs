@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::{
-    Amount, Authorization, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag, PaymentState,
+    Amount, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
+    PaymentState, WalletOwner,
 };
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
 
@@ -54,7 +55,10 @@ async fn a_payment_is_stored_whole_and_replaced(database: Database) {
                 nonce: hash(9),
                 log_index: 8,
             }),
-            wallet: vec![(tenant("acme"), user("jo"))],
+            wallet: Some(WalletOwner {
+                tenant: tenant("acme"),
+                user: user("jo"),
+            }),
             decider: Some(Decider {
                 actor: "key:1".to_owned(),
                 note: Some("as \"they\" said".to_owned()),
@@ -76,7 +80,19 @@ async fn a_payment_is_stored_whole_and_replaced(database: Database) {
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let found = store::payment(&mut conn, &second_log.key).await.unwrap();
-    assert_eq!(found, Some(second_log), "another log of the same transaction");
+    assert_eq!(
+        found.as_ref(),
+        Some(&second_log),
+        "another log of the same transaction"
+    );
+    let hashes = [first.key.tx_hash, hash(7)];
+    let mut all = store::payments_of_transactions(&mut conn, CHAIN, &hashes)
+        .await
+        .unwrap();
+    all.sort_by_key(|payment| payment.key.ordinal);
+    assert_eq!(all, [first, second_log]);
+    let elsewhere = store::payments_of_transactions(&mut conn, OTHER, &hashes).await;
+    assert!(elsewhere.unwrap().is_empty());
 }
 
 async fn payments_are_found_by_charge_state_and_height(database: Database) {
@@ -102,9 +118,7 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         orphaned,
     ];
     let mut tx = begin(&store).await;
-    for payment in &all {
-        tx.put_payment(payment).await.unwrap();
-    }
+    tx.put_payments(&all).await.unwrap();
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     let seeds = |found: Vec<Payment>| -> Vec<u8> { found.iter().map(|one| one.key.tx_hash[0]).collect() };
@@ -114,6 +128,9 @@ async fn payments_are_found_by_charge_state_and_height(database: Database) {
         [1, 2, 3, 5],
         "in the order of the chain, orphaned too"
     );
+    let both = ["one".parse().unwrap(), "other".parse().unwrap()];
+    let of_both = store::payments_of_charges(&mut conn, &both).await.unwrap();
+    assert_eq!(of_both.len(), 5);
     let confirming = store::payments_up_to(&mut conn, CHAIN, PaymentState::Confirming, 8)
         .await
         .unwrap();
@@ -144,23 +161,31 @@ async fn a_payment_of_nobody_is_found_by_what_it_may_be_meant_for(database: Data
         let named = [&one, &other].map(Clone::clone);
         tx.put_candidates(&payment.key, &named).await.unwrap();
     }
-    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
-    assert_eq!(found, [sooner.clone(), later.clone()]);
+    let of = |charge: &ChargeId, payment: &Payment| (charge.clone(), payment.clone());
+    let wanted = [one.clone(), "unknown".parse().unwrap()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(found, [of(&one, &sooner), of(&one, &later)]);
     tx.put_candidates(&later.key, std::slice::from_ref(&one))
         .await
         .unwrap();
-    let found = store::payments_meant_for(tx.conn(), &other).await.unwrap();
-    assert_eq!(found, [sooner], "they are replaced");
+    let wanted = [other.clone()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(found, [of(&other, &sooner)], "they are replaced");
     tx.put_payment(&payment_of(2, 5, "other")).await.unwrap();
-    let found = store::payments_meant_for(tx.conn(), &one).await.unwrap();
-    assert_eq!(found, [later], "what is given to a charge is meant for it");
+    let wanted = [one.clone()];
+    let found = store::payments_meant_for(tx.conn(), &wanted).await.unwrap();
+    assert_eq!(
+        found,
+        [of(&one, &later)],
+        "what is given to a charge is meant for it"
+    );
 }
 
 async fn observations_are_marked_and_never_deleted(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
     for number in [3, 4, 5] {
-        tx.put_observation(&payment(1, number)).await.unwrap();
+        tx.put_observations(&[payment(1, number)]).await.unwrap();
     }
     let query = "select block_number, canonical from observation order by block_number";
     let seen = store::observations_between(tx.conn(), CHAIN, 4, 4).await.unwrap();
@@ -179,7 +204,7 @@ async fn observations_are_marked_and_never_deleted(database: Database) {
     );
     tx.orphan_observations_above(OTHER, 0).await.unwrap();
     // Its block is canonical again.
-    tx.put_observation(&payment(1, 5)).await.unwrap();
+    tx.put_observations(&[payment(1, 5)]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(rows(&store, query).await, [["3", "1"], ["4", "0"], ["5", "1"]]);
 }

@@ -229,7 +229,7 @@ async fn payments_are_found_by_what_is_known_of_them(database: Database) {
         (
             only(|filter| {
                 filter.chain = Some(CHAIN);
-                filter.unmatched = true
+                filter.unmatched = true;
             }),
             vec![5],
         ),

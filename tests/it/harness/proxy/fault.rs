@@ -44,6 +44,8 @@ pub enum Fault {
     DropLastLog,
     /// The last of a block's receipts is left out.
     DropReceipt,
+    /// A block's receipts do not rebuild the root of its header; their logs are true.
+    FalseReceipts,
     /// Another chain's id.
     ChainId(u64),
     /// Another block 0.
@@ -180,6 +182,11 @@ impl Rule {
             Fault::DropLastLog => drop_log(result, Which::Last),
             Fault::DropReceipt => {
                 result.as_array_mut().and_then(Vec::pop);
+            }
+            Fault::FalseReceipts => {
+                for receipt in result.as_array_mut().into_iter().flatten() {
+                    receipt["cumulativeGasUsed"] = quantity(1);
+                }
             }
             Fault::ChainId(id) if request["method"] == "eth_chainId" => *result = quantity(id),
             Fault::Genesis(hash) if result["number"] == "0x0" => result["hash"] = json!(hash),
