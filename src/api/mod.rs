@@ -1,7 +1,7 @@
 //! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in `table`.
 //!
-//! Nothing here decides about money or access, and nothing here waits for a chain: checks are answered from memory, the
-//! rest from the database, all within a deadline. The listeners are the app's.
+//! Nothing here decides about money or access, and nothing here sees a chain: checks are answered from memory, the rest from
+//! the database, and what needs a look at a chain is handed out, all within a deadline. The listeners are the app's.
 
 mod admin;
 mod asker;
@@ -29,6 +29,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod verify;
 mod wallets;
 mod webhooks;
@@ -47,7 +48,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::{ChainId, Millis, Role};
+use crate::domain::{ChainId, LookUp, Millis, Role};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
 use crate::jwt::Verifier;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub stripe: config::Stripe,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// Looks at transactions that were never read.
+    pub looks: Arc<dyn LookUp>,
 }
 
 /// What every handler may use.
@@ -75,6 +78,7 @@ struct App {
     engine: Engine,
     stripe: config::Stripe,
     tokens: Arc<Verifier>,
+    looks: Arc<dyn LookUp>,
     health: Health,
     limits: Limits,
     probe: probes::Probe,
@@ -137,7 +141,10 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
         .routes(routes!(charges::cancel));
-    let billing_reads = group().routes(routes!(charges::list));
+    let billing_reads = group()
+        .routes(routes!(charges::list))
+        .routes(routes!(transactions::verify))
+        .route("/api/billing/crypto/status/{txHash}", get(transactions::verify));
     let claims = group().routes(routes!(claims::claim));
     let charge = group()
         .routes(routes!(charges::show))
@@ -158,7 +165,8 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(payments::unmatched))
         .routes(routes!(payments::assign))
         .routes(routes!(payments::ignore))
-        .routes(routes!(payments::refund));
+        .routes(routes!(payments::refund))
+        .routes(routes!(transactions::explained));
     [
         (Guard::Open, probes),
         (Guard::Public, public),
@@ -177,8 +185,12 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
 }
 
 /// Published paths that answer as another does.
-const ALIASES: [(&str, &str); 2] = [
+const ALIASES: [(&str, &str); 3] = [
     ("/api/billing/crypto/payment", "/api/billing/crypto/stablecoin"),
+    (
+        "/api/billing/crypto/status/{txHash}",
+        "/api/billing/crypto/verify/{txHash}",
+    ),
     ("/api/webhooks/stripe", "/api/billing/webhook"),
 ];
 
@@ -192,6 +204,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         server,
         stripe,
         tokens,
+        looks,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
@@ -202,6 +215,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         engine,
         stripe,
         tokens,
+        looks,
         health,
     });
     let mut router = Router::new();

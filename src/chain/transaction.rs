@@ -1,25 +1,33 @@
 //! One transaction that somebody names, proven like a block's payments where the chain allows it.
 
 use alloy::primitives::B256;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::json;
 
+use super::compute::{SHORT_ITEMS, compute};
 use super::endpoint::{Endpoint, Lane};
-use super::error::{ChainError, ErrorClass, Unproven};
+use super::error::{ChainError, ErrorClass, Failure, Unproven};
 use super::proof::{WireReceipt, prove_receipts};
 use super::reader::{ChainReader, fetch_receipts};
-use crate::domain::{Header, Level, LogEntry, Look, MinedTransaction};
+use crate::domain::{BlockRef, Header, Level, LogEntry, Look, MinedTransaction};
+
+/// The most blocks that one is linked to another over: a week of Ethereum's.
+pub const MAX_LINKED: u64 = 50_000;
+/// Headers that are held at once while they are gone through.
+const LINK_STEP: u64 = 1_000;
 
 /// Whether a transaction failed, and its logs.
 type Judged = (bool, Vec<LogEntry>);
 
 impl ChainReader {
-    /// A transaction as the chain knows it now. At level `receipts` its logs are of receipts that rebuild the receipts root;
-    /// at `asked` the operators agree on them; at `none` they are one endpoint's word.
+    /// A transaction as the endpoints have it now. At level `receipts` its logs are of receipts that rebuild the root of a
+    /// header that was recomputed; at `asked` the operators agree on them; at `none` they are one endpoint's word. Which of a
+    /// block's receipts is this transaction's no root says: that is the endpoint's word at every level.
     ///
     /// # Errors
     /// Every endpoint failed, or what they say is unproven.
     pub async fn look(&self, tx_hash: B256) -> Result<Look, ChainError> {
-        let receipt: Result<WireReceipt, ChainError> = self
+        let receipt = self
             .try_each(|endpoint| async move { receipt(&endpoint, tx_hash).await })
             .await;
         let receipt = match receipt {
@@ -28,28 +36,25 @@ impl ChainReader {
             }
             receipt => receipt?,
         };
-        let header = self.header_by_hash(receipt.block()).await?;
-        if self.header_by_number(header.number).await?.hash != header.hash {
-            return Ok(Look::Pending);
-        }
-        let level = self.verification().level;
+        let header = &self.header_by_hash(receipt.block_hash()).await?;
+        let level = match self.level() {
+            Level::Ranged => Level::Receipts,
+            level => level,
+        };
         let (reverted, logs) = match level {
             Level::Receipts | Level::Ranged => {
-                let header = &header;
                 self.try_at(header.number, |endpoint| async move {
                     proven(&endpoint, header, tx_hash).await
                 })
                 .await?
             }
             Level::Asked => {
-                let header = &header;
                 self.agreed(header.number, |endpoint| async move {
                     receipt_of(&endpoint, header, tx_hash).await
                 })
                 .await?
             }
             Level::None => {
-                let header = &header;
                 self.try_at(header.number, |endpoint| async move {
                     receipt_of(&endpoint, header, tx_hash).await
                 })
@@ -61,14 +66,16 @@ impl ChainReader {
             block_time_ms: header.time_ms(),
             reverted,
             logs,
-            level: if level == Level::Ranged { Level::Receipts } else { level },
+            level,
         }))
     }
 
     async fn look_at_pool(&self, tx_hash: B256) -> Result<Look, ChainError> {
-        let known: Result<Value, ChainError> = self
+        let known: Result<IgnoredAny, ChainError> = self
             .try_each(|endpoint| async move {
-                endpoint.request("eth_getTransactionByHash", json!([tx_hash])).await
+                endpoint
+                    .request("eth_getTransactionByHash", json!([tx_hash]))
+                    .await
             })
             .await;
         match known {
@@ -77,10 +84,35 @@ impl ChainReader {
             Err(error) => Err(error),
         }
     }
+
+    /// Whether the block `below` is an ancestor of `above`, by the parent hashes of recomputed headers. Never where headers
+    /// do not hash to their hashes, or more than [`MAX_LINKED`] lie between.
+    ///
+    /// # Errors
+    /// Every endpoint failed, or its headers are unproven or unlinked.
+    pub async fn links(&self, below: BlockRef, above: BlockRef) -> Result<bool, ChainError> {
+        let distance = above.number.checked_sub(below.number);
+        if !self.verification().headers || distance.is_none_or(|distance| distance > MAX_LINKED) {
+            return Ok(false);
+        }
+        let mut reached = below;
+        while reached.number < above.number {
+            let to = above.number.min(reached.number.saturating_add(LINK_STEP));
+            let headers = self.headers(reached.number, to).await?;
+            let first = headers.first().map(Header::block);
+            let (true, Some(last)) = (first == Some(reached), headers.last()) else {
+                return Ok(false);
+            };
+            reached = last.block();
+        }
+        Ok(reached == above)
+    }
 }
 
 async fn receipt(endpoint: &Endpoint, tx_hash: B256) -> Result<WireReceipt, ChainError> {
-    endpoint.request("eth_getTransactionReceipt", json!([tx_hash])).await
+    endpoint
+        .request("eth_getTransactionReceipt", json!([tx_hash]))
+        .await
 }
 
 /// By receipts that rebuild the root of the block.
@@ -89,7 +121,14 @@ async fn proven(endpoint: &Endpoint, header: &Header, tx_hash: B256) -> Result<J
     let receipts = fetch_receipts(endpoint, Lane::Live, header).await?;
     let own = receipts.iter().find(|receipt| receipt.transaction() == tx_hash);
     let failed = own.ok_or_else(|| unproven(Unproven::ForeignLog))?.failed();
-    let mut logs = prove_receipts(header, receipts).map_err(unproven)?;
+    let size = receipts.len() + receipts.iter().map(WireReceipt::logs).sum::<usize>();
+    let header_of_proof = header.clone();
+    let proving = move || prove_receipts(&header_of_proof, receipts);
+    let Some(logs) = compute(size > SHORT_ITEMS, proving).await else {
+        let failure = Failure::transport("the proof was cut short");
+        return Err(endpoint.identity().failed("eth_getBlockReceipts", failure));
+    };
+    let mut logs = logs.map_err(unproven)?;
     logs.retain(|log| log.tx_hash == tx_hash);
     Ok((failed, logs))
 }

@@ -8,21 +8,21 @@ use futures_util::future::BoxFuture;
 
 use super::{BlockRef, ChainId, Level, LogEntry, Millis};
 
-/// A transaction as a chain knows it now.
+/// A transaction as a chain's endpoints say it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
     /// No endpoint knows it.
     Unknown,
-    /// It is known, and in no block of the chain.
+    /// It is known, and in no block.
     Pending,
     /// It is in a block.
     Mined(MinedTransaction),
 }
 
-/// A transaction in its block.
+/// A transaction in its block. That the block is of the chain which is read is not known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinedTransaction {
-    /// The block, which is on the chain by its number.
+    /// The block.
     pub block: BlockRef,
     /// That block's own time.
     pub block_time_ms: Millis,
@@ -30,7 +30,7 @@ pub struct MinedTransaction {
     pub reverted: bool,
     /// All of its logs with their ordinals.
     pub logs: Vec<LogEntry>,
-    /// How that was proven.
+    /// How it was shown that the block holds them: `receipts`, `asked` or `none`.
     pub level: Level,
 }
 
@@ -40,12 +40,15 @@ pub enum LookError {
     /// The chain is not configured.
     #[error("this chain is not configured")]
     UnknownChain,
-    /// No endpoint answered in time.
-    #[error("the chain's endpoints do not answer now")]
+    /// No endpoint answered in time with what holds.
+    #[error("the chain's endpoints do not answer now, or contradict themselves")]
     Unavailable,
     /// Too many looks are under way.
     #[error("too many transactions are being looked at now")]
     Busy,
+    /// This caller has looked too often.
+    #[error("too many transactions were asked for that were never read")]
+    TooMany,
 }
 
 /// What came of a look.
@@ -55,4 +58,12 @@ pub type LookOutcome = Result<Arc<Look>, LookError>;
 pub trait LookUp: Debug + Send + Sync {
     /// Looks at a transaction.
     fn look(&self, chain: ChainId, tx_hash: B256) -> BoxFuture<'static, LookOutcome>;
+
+    /// Whether the block `below` is an ancestor of `above`, shown by the recomputed headers of all that lies between.
+    fn links(
+        &self,
+        chain: ChainId,
+        below: BlockRef,
+        above: BlockRef,
+    ) -> BoxFuture<'static, Result<bool, LookError>>;
 }

@@ -12,6 +12,7 @@ mod charges;
 mod claims;
 mod deliveries;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -27,6 +28,7 @@ mod quarantine;
 mod read;
 mod references;
 mod refresh;
+mod refunds;
 mod repair;
 mod review;
 mod settings;
@@ -56,6 +58,9 @@ pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -69,6 +74,7 @@ pub use listing::ChargePage;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use read::{GateAnswer, TenantView};
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;

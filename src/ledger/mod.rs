@@ -5,12 +5,16 @@
 
 mod charge;
 mod decode;
+mod examine;
 mod matching;
 mod reference;
+mod refund;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
+pub use examine::{Check, Examined, Finding, examine, examine_transfer};
 pub use matching::{Match, decide};
 pub use reference::reference;
+pub use refund::{RefundVerdict, judge_refund};
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

@@ -1,86 +1,128 @@
 //! Whether a transaction sends a payment back.
 
-use crate::domain::{
-    Amount, Look, MinedTransaction, Payment, Refund, RefundProof, RefundState, Standard,
-};
-use crate::domain::Level;
+use alloy::primitives::Address;
 
 use super::transfer;
+use crate::domain::{Amount, Level, MinedTransaction, Payment, Refund, RefundProof, Standard, Transfer};
 
-/// What a look at an operator's transaction shows.
+/// What a settled transaction of an operator shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundVerdict {
-    /// Nothing yet; the words say why, where there is a reason.
-    Wait(Option<&'static str>),
-    /// It is settled and sends the money back.
+    /// Nothing, for a reason that may pass.
+    Wait(String),
+    /// It sends the money back.
     Confirmed(RefundProof),
-    /// It is settled, and does not.
-    Failed(&'static str),
-    /// It is not to be found on the chain.
-    Missing,
+    /// It does not; the words say what it does instead.
+    Failed(String),
 }
 
-impl RefundVerdict {
-    /// The state that it leads to at once.
-    #[must_use]
-    pub const fn state(&self) -> RefundState {
+/// Judges a transaction that is settled on the chain, and proven no worse than the payment was: whoever looks at a chain finds
+/// out by itself how that can be proven, and may have been misled. `used` are the log indexes of its block that prove other
+/// refunds.
+#[must_use]
+pub fn judge_refund(
+    (refund, payment): (&Refund, &Payment),
+    mined: &MinedTransaction,
+    used: &[u64],
+) -> RefundVerdict {
+    let is_proven = match mined.level {
+        Level::Receipts => true,
+        Level::Asked => payment.level == Level::Asked,
+        Level::Ranged | Level::None => false,
+    };
+    if !is_proven {
+        return RefundVerdict::Wait("its block is not proven as well as the payment's".to_owned());
+    }
+    if mined.reverted {
+        return RefundVerdict::Failed("the transaction was reverted".to_owned());
+    }
+    let sent: Vec<Transfer> = mined
+        .logs
+        .iter()
+        .filter_map(transfer)
+        .filter(|transfer| transfer.standard == Standard::Erc20)
+        .collect();
+    let mut nearest: Option<Short> = None;
+    for transfer in &sent {
+        match falls_short((refund, payment), transfer, used) {
+            Ok(ordinal) => {
+                return RefundVerdict::Confirmed(RefundProof {
+                    ordinal,
+                    log_index: transfer.log_index,
+                    sent: Amount(transfer.value),
+                    block: mined.block,
+                });
+            }
+            Err(short) => nearest = Some(nearest.map_or(short, |nearest| nearest.max(short))),
+        }
+    }
+    RefundVerdict::Failed(match nearest {
+        None => "the transaction holds no transfer of a token".to_owned(),
+        Some(short) => short.explain(refund, payment),
+    })
+}
+
+/// Why a transfer is not the refund; the later, the nearer it is to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Short {
+    /// It is not from the treasury.
+    Elsewhere,
+    /// To somebody else, of whatever token.
+    WrongRecipient(Address),
+    /// To the payer, of another token.
+    WrongToken(Address),
+    /// Less than was recorded.
+    TooLittle(Amount),
+    /// It proves another refund already.
+    Used,
+}
+
+impl Short {
+    fn explain(self, refund: &Refund, payment: &Payment) -> String {
+        let Payment {
+            payer,
+            treasury,
+            token,
+            ..
+        } = payment;
         match self {
-            Self::Wait(_) | Self::Missing => RefundState::Pending,
-            Self::Confirmed(_) => RefundState::Confirmed,
-            Self::Failed(_) => RefundState::Failed,
+            Self::Elsewhere => format!("the transaction sends nothing from the treasury {treasury}"),
+            Self::WrongRecipient(to) => {
+                format!("the transaction sends to {to}, and the payer is {payer}")
+            }
+            Self::WrongToken(sent) => {
+                format!("the transaction sends the token {sent}, and {token} was paid")
+            }
+            Self::TooLittle(sent) => format!(
+                "the transaction sends {sent} base units, and {} were to be sent back",
+                refund.amount
+            ),
+            Self::Used => "the transaction's transfer proves another refund already".to_owned(),
         }
     }
 }
 
-/// Judges a look. `settled` is the height up to which an amount like the refund's counts on that chain; `used` are the
-/// ordinals of the same transaction that prove other refunds already.
-#[must_use]
-pub fn judge_refund(
+/// The transfer's place in its transaction, if it sends the payment back.
+fn falls_short(
     (refund, payment): (&Refund, &Payment),
-    look: &Look,
-    settled: Option<u64>,
-    used: &[u32],
-) -> RefundVerdict {
-    let mined = match look {
-        Look::Unknown => return RefundVerdict::Missing,
-        Look::Pending => return RefundVerdict::Wait(None),
-        Look::Mined(mined) => mined,
+    transfer: &Transfer,
+    used: &[u64],
+) -> Result<u32, Short> {
+    let sent = Amount(transfer.value);
+    let Some(ordinal) = transfer.ordinal.filter(|_| transfer.from == payment.treasury) else {
+        return Err(Short::Elsewhere);
     };
-    if settled.is_none_or(|settled| settled < mined.block.number) {
-        return RefundVerdict::Wait(None);
+    if transfer.to != payment.payer {
+        return Err(Short::WrongRecipient(transfer.to));
     }
-    if !matches!(mined.level, Level::Receipts | Level::Asked) {
-        return RefundVerdict::Wait(Some("this chain's blocks prove nothing"));
+    if transfer.contract != payment.token {
+        return Err(Short::WrongToken(transfer.contract));
     }
-    if mined.reverted {
-        return RefundVerdict::Failed("the transaction was reverted");
+    if sent < refund.amount {
+        return Err(Short::TooLittle(sent));
     }
-    match proof((refund, payment), mined, used) {
-        Some(proof) => RefundVerdict::Confirmed(proof),
-        None => RefundVerdict::Failed(
-            "the transaction holds no transfer of at least that amount of the payment's token from the treasury to the \
-             payer that does not prove another refund",
-        ),
+    if used.contains(&transfer.log_index) {
+        return Err(Short::Used);
     }
-}
-
-fn proof(
-    (refund, payment): (&Refund, &Payment),
-    mined: &MinedTransaction,
-    used: &[u32],
-) -> Option<RefundProof> {
-    mined.logs.iter().find_map(|log| {
-        let transfer = transfer(log)?;
-        let ordinal = transfer.ordinal?;
-        let way = (transfer.contract, transfer.from, transfer.to);
-        let is_back = transfer.standard == Standard::Erc20
-            && way == (payment.token, payment.treasury, payment.payer)
-            && Amount(transfer.value) >= refund.amount
-            && !used.contains(&ordinal);
-        is_back.then_some(RefundProof {
-            ordinal,
-            sent: Amount(transfer.value),
-            block: mined.block,
-        })
-    })
+    Ok(ordinal)
 }

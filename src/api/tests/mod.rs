@@ -9,6 +9,7 @@ mod gates;
 mod health;
 mod paying;
 mod payments;
+mod transactions;
 mod wallets;
 mod webhooks;
 
@@ -215,6 +216,7 @@ impl Api {
             server: config.server,
             stripe: config.stripe,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
+            looks: Arc::new(transactions::Blind),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

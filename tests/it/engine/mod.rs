@@ -6,6 +6,7 @@
 mod claims;
 mod deadlines;
 mod deliveries;
+mod explaining;
 mod finality;
 mod finality_at_random;
 mod folding;
@@ -17,6 +18,7 @@ mod mistrust;
 mod proofs;
 mod quarantine;
 mod references;
+mod refunds;
 mod requests;
 mod reviews;
 mod settling;
