@@ -3,7 +3,7 @@
 //! A look at the chain is the composition root's to make; here it is counted against whoever asks. Whose charge a payment is
 //! is told to nobody else: a stranger's payment, and one that no charge has, are answered alike.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy::primitives::B256;
 use axum::Json;
@@ -22,16 +22,20 @@ use super::{App, Shared};
 use crate::domain::{BlockRef, ChainId, LookError, LookOutcome, LookUp, MatchRule, PaymentState};
 use crate::engine::{AmountView, ExplainedPayment, TxExplanation, TxOutcome};
 
-/// Looks for one caller, who may not look too often.
+/// Looks for one question of a caller, who may not ask too often: on however many chains, it is one.
 #[derive(Debug)]
 struct Counted {
     app: Shared,
     caller: String,
+    admitted: OnceLock<bool>,
 }
 
 impl LookUp for Counted {
     fn look(&self, chain: ChainId, tx_hash: B256) -> BoxFuture<'static, LookOutcome> {
-        if self.app.limits.may_look(&self.caller) {
+        if *self
+            .admitted
+            .get_or_init(|| self.app.limits.may_look(&self.caller))
+        {
             self.app.looks.look(chain, tx_hash)
         } else {
             ready(Err(LookError::TooMany)).boxed()
@@ -74,6 +78,7 @@ async fn explain(
     let looks = Counted {
         app: Arc::clone(app),
         caller: asker.origin().actor,
+        admitted: OnceLock::new(),
     };
     let explained = app.engine.explain_tx(&looks, chain, tx_hash).await?;
     if explained.outcome == TxOutcome::TooMany {

@@ -62,7 +62,7 @@ impl Engine {
         }
         if let Some(named) = named {
             let look = looks.look(named, tx_hash).await;
-            if look.as_deref() != Ok(&Look::Unknown) {
+            if look.as_deref() != Ok(&Look::Unknown) || self.was_stored(named, tx_hash).await? {
                 return self.explain_look(&settings, named, tx_hash, look).await;
             }
         }
@@ -99,6 +99,12 @@ impl Engine {
         self.stored(&mut snapshot, settings, (chain, tx_hash), &found)
             .await
             .map(Some)
+    }
+
+    /// Whether a chain held a payment of a transaction once.
+    async fn was_stored(&self, chain: ChainId, tx_hash: B256) -> Result<bool, EngineError> {
+        let mut conn = self.inner.store.read().await?;
+        Ok(!payments_of(&mut conn, Some(chain), tx_hash).await?.is_empty())
     }
 
     /// Looks for a transaction on the chains that were not named, a few at most.

@@ -65,6 +65,19 @@ impl World {
         }
     }
 
+    /// Mines until a block lies below all headers that are kept.
+    async fn bury(&self, number: u64) {
+        for _ in 0..32 {
+            let lowest = self.engine.lowest_header(CHAIN).await.unwrap().unwrap();
+            if lowest.number > number {
+                return;
+            }
+            self.anvil.mine(64).await;
+            self.wait_read().await;
+        }
+        panic!("block {number} is kept");
+    }
+
     async fn record(&self, payment: PaymentKey, tx_hash: B256) -> Refund {
         let command = RecordRefund {
             origin: origin(),
@@ -190,12 +203,11 @@ async fn a_refund_to_somebody_else_fails_and_gives_the_payment_back_to_the_queue
     assert!(operators.detail.contains(&payment.to_string()), "{operators}");
 
     // The right one afterwards, found below all headers that are kept.
+    world.stray().await;
     let sent = world.move_usdc(world.treasury, world.payer, PAID).await;
-    let deep = world.heights().head;
-    world.anvil.mine(500).await;
-    world.wait_read().await;
+    let number = world.wait_read().await.read.unwrap().number;
+    world.bury(number).await;
     let lowest = world.engine.lowest_header(CHAIN).await.unwrap().unwrap();
-    assert!(lowest.number > deep + 1, "{lowest:?}");
     let refund = world.record(payment, sent).await;
     let confirmed = world.wait_refund_state(&refund, RefundState::Confirmed).await;
     assert!(confirmed.proof.unwrap().block.number < lowest.number);
@@ -224,9 +236,9 @@ async fn no_endpoint_can_make_a_refund_confirmed_that_was_not_made() {
         .wait_refund_problem(&refund, "not of the chain that is read")
         .await;
     // Nor once its block is older than all headers that are kept.
-    liar.mine(500).await;
-    world.anvil.mine(500).await;
-    world.wait_read().await;
+    let number = world.heights().read.unwrap().number;
+    world.bury(number).await;
+    liar.mine(world.heights().read.unwrap().number).await;
     world.wait_refund_problem(&refund, "too old to be linked").await;
     drop(tasks);
 
