@@ -158,15 +158,6 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(wallets::nonce))
         .routes(routes!(wallets::link));
     let wallets_reads = group().routes(routes!(wallets::list));
-    let admin = group()
-        .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show))
-        .routes(routes!(payments::search))
-        .routes(routes!(payments::unmatched))
-        .routes(routes!(payments::assign))
-        .routes(routes!(payments::ignore))
-        .routes(routes!(payments::refund))
-        .routes(routes!(transactions::explained));
     [
         (Guard::Open, probes),
         (Guard::Public, public),
@@ -180,8 +171,21 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         (GATES_READS, gates_reads),
         (WALLETS, wallets),
         (WALLETS_READS, wallets_reads),
-        (ADMIN, admin),
+        (ADMIN, operators()),
     ]
+}
+
+/// What operators look at, and decide.
+fn operators() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::chains))
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund))
+        .routes(routes!(transactions::explained))
 }
 
 /// Published paths that answer as another does.

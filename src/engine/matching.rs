@@ -127,12 +127,11 @@ async fn judge_one(
     payment.grounds.wallet = owner.cloned();
     match outcome {
         Match::Charge(charge, rule) => {
-            let named = match known.charges.get(&charge) {
+            let given = match known.charges.get(&charge) {
                 Some(charge) => Some(charge.clone()),
                 None => store::charge(conn, &charge).await?,
             };
-            let is_held = named.map_or(Ok(false), |charge| is_held(terms, &charge, at))?;
-            if is_held {
+            if given.map_or(Ok(false), |given| is_held(terms, &given, at))? {
                 payment.flags.set(PaymentFlag::Held, true);
             } else {
                 payment.allocation = Some((charge, rule));

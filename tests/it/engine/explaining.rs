@@ -20,6 +20,7 @@ on_both!(
     a_stored_payment_is_explained_to_the_entitlement,
     what_no_charge_has_is_explained_by_what_was_found_of_it,
     a_transaction_that_was_never_read_is_looked_at_once_and_told_why,
+    what_no_look_finds_in_a_block_is_told_too,
     a_look_is_weighed_against_the_chain_that_is_read,
     a_transaction_of_another_chain_is_named_so,
 );
@@ -193,7 +194,11 @@ async fn a_transaction_that_was_never_read_is_looked_at_once_and_told_why(databa
         assert!(explained.block.as_ref().unwrap().on_our_chain);
         assert_eq!(*eyes.asked.lock().unwrap(), [CHAIN]);
     }
-    let mut reverted = world.build(&[tx(1, vec![payment(dollar)])]);
+}
+
+async fn what_no_look_finds_in_a_block_is_told_too(database: Database) {
+    let mut world = World::settled(database).await;
+    let mut reverted = world.build(&[tx(1, vec![payment(dollars(1))])]);
     world.blocks.fork_above(reverted.header.number - 1);
     reverted.header.number += 100;
     let Look::Mined(reverted) = mined(&reverted, 1) else {

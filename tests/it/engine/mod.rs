@@ -12,6 +12,7 @@ mod finality_at_random;
 mod folding;
 mod following;
 mod holdings;
+mod late;
 mod leadership;
 mod matching;
 mod mistrust;

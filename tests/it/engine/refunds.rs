@@ -46,8 +46,8 @@ fn mined(block: &ProvenBlock, tx_hash: B256) -> MinedTransaction {
     }
 }
 
-fn seen(mined: MinedTransaction) -> LookOutcome {
-    Ok(Arc::new(Look::Mined(mined)))
+fn seen(mined: MinedTransaction) -> Arc<Look> {
+    Arc::new(Look::Mined(mined))
 }
 
 impl World {
@@ -64,7 +64,11 @@ impl World {
         store::refund(&mut conn, id).await.unwrap().unwrap()
     }
 
-    async fn judge(&self, refund: &Refund, look: LookOutcome, linked_to: Option<BlockRef>) -> Refund {
+    async fn judge(&self, refund: &Refund, look: Arc<Look>, linked_to: Option<BlockRef>) -> Refund {
+        self.judge_by(refund, Ok(look), linked_to).await
+    }
+
+    async fn judge_by(&self, refund: &Refund, look: LookOutcome, linked_to: Option<BlockRef>) -> Refund {
         let command = JudgeRefund {
             refund: refund.id.clone(),
             look,
@@ -107,7 +111,7 @@ async fn a_refund_is_confirmed_once_its_transfer_is_settled(database: Database) 
         (Ok(Arc::new(Look::Pending)), "in no block yet"),
         (Err(LookError::Unavailable), "do not answer"),
     ] {
-        let waiting = world.judge(&refund, look, None).await;
+        let waiting = world.judge_by(&refund, look, None).await;
         assert_eq!(waiting.state, RefundState::Pending);
         assert!(waiting.problem.unwrap().contains(problem));
     }
@@ -129,7 +133,7 @@ async fn a_refund_is_confirmed_once_its_transfer_is_settled(database: Database) 
     let proof = confirmed.proof.unwrap();
     assert_eq!((proof.block, proof.sent), (block.header.block(), dollars(150)));
     let before = world.footprint().await;
-    world.judge(&refund, Ok(Arc::new(Look::Unknown)), None).await;
+    world.judge(&refund, Arc::new(Look::Unknown), None).await;
     assert_eq!(world.footprint().await, before, "it is decided");
     assert_eq!(world.told(1).await, ["payment.unmatched", "payment.refunded"]);
     assert_eq!(world.queue().await.len(), 0);
@@ -268,13 +272,13 @@ async fn a_transaction_that_is_in_no_block_for_a_day_is_gone(database: Database)
     let world = unmatched(database).await;
     let refund = world.send_back(1, SENT).await;
     world.wait(23 * HOUR_MS);
-    let look = Ok(Arc::new(Look::Pending));
+    let look = Arc::new(Look::Pending);
     let waiting = world.judge(&refund, look.clone(), None).await;
     assert_eq!(waiting.state, RefundState::Pending);
     let pause = waiting.look_at - world.clock.now_ms();
     assert_eq!(pause, HOUR_MS / 6, "it is looked at seldom by now");
     world.wait(HOUR_MS);
-    let unseen = world.judge(&refund, Err(LookError::Busy), None).await;
+    let unseen = world.judge_by(&refund, Err(LookError::Busy), None).await;
     assert_eq!(unseen.state, RefundState::Pending, "nobody said so");
     let gone = world.judge(&refund, look, None).await;
     assert_eq!(gone.state, RefundState::Vanished);
