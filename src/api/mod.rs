@@ -29,6 +29,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transactions;
 mod verify;
 mod wallets;

@@ -10,6 +10,7 @@ mod finality;
 mod gate;
 mod ids;
 mod look;
+mod notice;
 mod payment;
 mod plan;
 mod product;
@@ -28,6 +29,7 @@ pub use gate::{
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};
+pub use notice::{Hindrance, Notice};
 pub use payment::{
     Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,
     PaymentState, WalletOwner,

@@ -16,6 +16,7 @@ mod late;
 mod leadership;
 mod matching;
 mod mistrust;
+mod notices;
 mod proofs;
 mod quarantine;
 mod references;

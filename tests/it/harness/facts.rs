@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "chain",
     "header",
     "charge",
@@ -19,6 +19,7 @@ const TABLES: [&str; 25] = [
     "server_secret",
     "charge_reference",
     "token_domain",
+    "token_notice",
     "observation",
     "payment",
     "claim",
