@@ -13,6 +13,7 @@ mod charges;
 mod claims;
 mod deliveries;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -31,6 +32,7 @@ mod read;
 mod receipts;
 mod references;
 mod refresh;
+mod refunds;
 mod renewals;
 mod repair;
 mod review;
@@ -63,6 +65,9 @@ pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -79,6 +84,7 @@ pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
 pub use receipts::MakeReceiptKey;
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};

@@ -12,6 +12,7 @@ mod paying;
 mod payments;
 mod receipts;
 mod tokens;
+mod transactions;
 mod wallets;
 mod webhooks;
 
@@ -224,6 +225,7 @@ impl Api {
             stripe: config.stripe,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
             receipts: config.receipts,
+            looks: Arc::new(transactions::Blind),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

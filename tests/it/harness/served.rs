@@ -1,21 +1,28 @@
-//! The API over an engine, as it is served.
+//! The API over an engine in this process, served as it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+use tollgate::chain::{Internet, Network};
 use tollgate::engine::Engine;
 use tollgate::health::Health;
 use tollgate::jwt::Verifier;
-use tollgate::{api, config};
+use tollgate::{api, app, config};
+
+use super::http_client;
 
 /// The API over an engine, on a port of its own.
 pub struct Served {
     pub address: SocketAddr,
+    http: reqwest::Client,
 }
 
 impl Served {
     pub async fn over(engine: &Engine) -> Self {
+        tollgate::egress::install_crypto_provider();
+        let network: Arc<dyn Network> = Arc::new(Internet::new().unwrap());
         let server = config::Server {
             listen: ([127, 0, 0, 1], 0).into(),
             metrics_listen: ([127, 0, 0, 1], 0).into(),
@@ -35,6 +42,7 @@ impl Served {
             server,
             stripe,
             tokens,
+            looks: app::looks(engine, &network),
             receipts: config::Receipts {
                 ttl: Duration::from_mins(5),
             },
@@ -43,12 +51,25 @@ impl Served {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address }
+        Self {
+            address,
+            http: http_client(),
+        }
     }
 
-    /// The page where a charge is paid.
     pub fn page(&self, charge: &str) -> String {
         format!("http://{}/pay/{charge}", self.address)
+    }
+
+    /// Asks with a key, for a tenant; it must be granted.
+    pub async fn get(&self, key: &str, tenant: &str, path: &str) -> Value {
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        let request = request.bearer_auth(key).header("x-tenant-id", tenant);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
     }
 }
 
