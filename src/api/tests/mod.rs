@@ -6,6 +6,7 @@ mod browser;
 mod charges;
 mod checks;
 mod documents;
+mod expected;
 mod gates;
 mod health;
 mod paying;
