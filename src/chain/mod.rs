@@ -40,6 +40,7 @@ mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ pub use range::MAX_RANGE_BLOCKS;
 pub use reader::ChainReader;
 pub use rpc::MAX_BODY_BYTES;
 pub use stream::{StreamEvent, StreamHandle, StreamedHead};
+pub use transaction::MAX_LINKED;
 
 use crate::clock::Clock;
 use crate::config;

@@ -13,6 +13,7 @@ mod charges;
 mod claims;
 mod deliveries;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -28,8 +29,10 @@ mod payments;
 mod quarantine;
 mod quotes;
 mod read;
+mod receipts;
 mod references;
 mod refresh;
+mod refunds;
 mod renewals;
 mod repair;
 mod review;
@@ -38,6 +41,7 @@ mod settle;
 mod stored;
 mod subscriptions;
 mod view;
+mod wallets;
 mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +56,7 @@ use crate::domain::ChainId;
 use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
-pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
+pub use access::{CreateGate, DeleteGate};
 pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
@@ -61,6 +65,9 @@ pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -75,13 +82,16 @@ pub use notices::HearTokens;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
+pub use receipts::MakeReceiptKey;
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
+pub use wallets::{IssueNonce, IssuedNonce, LinkWallet, UnlinkWallet};
 pub use work::{Command, Origin};
 
 use answers::{Answers, Change};
