@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use crate::chain::native::{Paying, WireBlock, WireDeposit, prove_transactions};
 use crate::chain::proof::{WireReceipt, prove_receipts};
 use crate::chain::{RawHeader, Unproven};
-use crate::domain::{Header, LogEntry, NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDINAL};
-use crate::ledger;
+use crate::domain::{Header, LogEntry, NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDINAL, TRANSFER};
 
 /// anvil's first accounts, who signed.
 const SIGNERS: [Address; 2] = [
@@ -43,9 +42,21 @@ fn changed(change: impl FnOnce(&mut Value)) -> Result<Vec<Paying>, Unproven> {
 /// Index, payer and value of each.
 fn told(paying: &[Paying]) -> Vec<(usize, Address, U256)> {
     let told = |paying: &Paying| {
-        let transfer = ledger::transfer(&paying.entry).unwrap();
-        assert_eq!((transfer.contract, transfer.to), (NATIVE_COIN, TREASURY));
-        (paying.index, transfer.from, transfer.value)
+        let LogEntry {
+            address,
+            topics,
+            data,
+            ..
+        } = &paying.entry;
+        assert_eq!(
+            (*address, topics[0], topics[2]),
+            (NATIVE_COIN, TRANSFER, TREASURY.into_word())
+        );
+        (
+            paying.index,
+            Address::from_word(topics[1]),
+            U256::from_be_slice(data),
+        )
     };
     paying.iter().map(told).collect()
 }
