@@ -6,7 +6,9 @@ use super::reviews::{code, dollars, key, refund};
 use crate::harness::blocks::tx;
 use crate::harness::databases::{Database, on_both};
 use crate::harness::wallets::Wallet;
-use crate::harness::world::{Asked, CHAIN, GRACE_MS, HOUR_MS, TTL_MS, World, asked, origin, payment_from, pro_for};
+use crate::harness::world::{
+    Asked, CHAIN, GRACE_MS, HOUR_MS, TTL_MS, World, asked, origin, payment_from, pro_for,
+};
 
 on_both!(
     a_late_claim_for_a_changed_price_is_held_and_an_operator_may_accept_it,
