@@ -177,7 +177,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[payments]\nreversal_grace = \"31d\"",
-        "payments.reversal_grace: must be between 0s and 30d",
+        "payments.reversal_grace: must be between 0d and 30d",
     ),
     (
         "[payments]\ntolerance_basis_points = 300\ntolerance_max_basis_points = 200",
