@@ -9,6 +9,7 @@ mod credit;
 mod finality;
 mod gate;
 mod ids;
+mod look;
 mod notice;
 mod payment;
 mod plan;
@@ -27,6 +28,7 @@ pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
+pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};
 pub use notice::{Hindrance, Notice};
 pub use payment::{
     Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,

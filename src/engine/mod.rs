@@ -13,6 +13,7 @@ mod charges;
 mod claims;
 mod deliveries;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -30,6 +31,7 @@ mod quotes;
 mod read;
 mod references;
 mod refresh;
+mod refunds;
 mod renewals;
 mod repair;
 mod review;
@@ -61,6 +63,9 @@ pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -76,6 +81,7 @@ pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};

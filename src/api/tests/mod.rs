@@ -11,6 +11,7 @@ mod health;
 mod paying;
 mod payments;
 mod tokens;
+mod transactions;
 mod wallets;
 mod webhooks;
 
@@ -218,6 +219,7 @@ impl Api {
             server: config.server,
             stripe: config.stripe,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
+            looks: Arc::new(transactions::Blind),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),
