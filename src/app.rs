@@ -317,6 +317,7 @@ fn routes(
         server: config.server.clone(),
         stripe: config.stripe.clone(),
         tokens: Arc::clone(tokens),
+        receipts: config.receipts,
         looks: Arc::clone(looks),
     };
     api::router(engine.clone(), settings, health.clone())

@@ -27,6 +27,7 @@ mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod receipts;
 mod streams;
 mod subscription;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod wallets;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub stripe: config::Stripe,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// How receipts are made.
+    pub receipts: config::Receipts,
     /// Looks at transactions that were never read.
     pub looks: Arc<dyn LookUp>,
 }
@@ -88,6 +92,7 @@ struct App {
     document: String,
     seats: Arc<Seats>,
     pages: Pages,
+    receipt_ttl: Duration,
 }
 
 type Shared = Arc<App>;
@@ -127,6 +132,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
         .routes(routes!(documents::show))
+        .routes(routes!(receipts::keys))
         .routes(routes!(pages::pay));
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
@@ -135,14 +141,16 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
-        .routes(routes!(verify::verify));
+        .routes(routes!(verify::verify))
+        .routes(routes!(receipts::create));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete));
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()
         .routes(routes!(wallets::nonce))
-        .routes(routes!(wallets::link));
+        .routes(routes!(wallets::link))
+        .routes(routes!(wallets::unlink));
     let wallets_reads = group().routes(routes!(wallets::list));
     let mut table = vec![
         (Guard::Open, probes),
@@ -227,6 +235,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         server,
         stripe,
         tokens,
+        receipts,
         looks,
     } = settings;
     let app = Arc::new(App {
@@ -235,6 +244,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
+        receipt_ttl: receipts.ttl,
         engine,
         stripe,
         tokens,

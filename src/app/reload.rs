@@ -72,7 +72,7 @@ impl App {
         if changes
             .sections
             .iter()
-            .any(|section| ["server", "stripe", "jwt"].contains(section))
+            .any(|section| ["server", "receipts", "stripe", "jwt"].contains(section))
         {
             (self.tokens, self.published) = (tokens, published);
             let routes = routes(
