@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
 use crate::chain::{ChainError, Internet, Network};
+use crate::checkout::{ApiError, BusinessApi, CheckoutProvider};
 use crate::clock::Clock;
 use crate::config::{self, Config, Jwks};
 use crate::domain::ChainId;
@@ -56,6 +57,9 @@ pub enum StartError {
     /// An endpoint for events cannot be told anything.
     #[error(transparent)]
     Notify(#[from] NotifyError),
+    /// Nobody can be asked to open checkouts.
+    #[error(transparent)]
+    Checkout(#[from] ApiError),
     /// The file of keys of users' tokens holds none.
     #[error("jwt.jwks_path: {0}")]
     Keys(#[from] KeySetError),
@@ -157,7 +161,8 @@ impl App {
         spawn_jobs(&mut base, &engine);
         let published = published(&config.jwt);
         let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
-        let routes = watch::Sender::new(routes(&config, &engine, &health, &tokens));
+        let checkout = checkout_provider(&config.checkout)?;
+        let routes = watch::Sender::new(routes(&config, &engine, &health, (&tokens, checkout)));
         let current = routes.subscribe();
         api.spawn("api", move |stop| {
             let served = api::until(changing(current), stop.clone());
@@ -291,10 +296,25 @@ fn published(settings: &config::Jwt) -> Option<Arc<Published>> {
     }
 }
 
-fn routes(config: &Config, engine: &Engine, health: &Health, tokens: &Arc<Verifier>) -> Router {
+/// Who is asked to open checkouts.
+fn checkout_provider(settings: &config::Checkout) -> Result<Option<Arc<dyn CheckoutProvider>>, ApiError> {
+    let Some(api) = &settings.api else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(BusinessApi::new(api)?)))
+}
+
+fn routes(
+    config: &Config,
+    engine: &Engine,
+    health: &Health,
+    (tokens, provider): (&Arc<Verifier>, Option<Arc<dyn CheckoutProvider>>),
+) -> Router {
     let settings = api::Settings {
         server: config.server.clone(),
         stripe: config.stripe.clone(),
+        checkout: config.checkout.clone(),
+        provider,
         tokens: Arc::clone(tokens),
     };
     api::router(engine.clone(), settings, health.clone())

@@ -17,6 +17,7 @@ mod frame;
 mod gate_shapes;
 mod gates;
 mod guard;
+mod hosted;
 mod limit;
 mod markup;
 mod pages;
@@ -25,6 +26,7 @@ mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod query;
 mod streams;
 mod subscription;
 #[cfg(test)]
@@ -46,6 +48,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::checkout::CheckoutProvider;
 use crate::config;
 use crate::domain::{ChainId, Millis, Role};
 use crate::engine::{Engine, Scope};
@@ -56,6 +59,7 @@ use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
 use limit::Limits;
 use pages::Pages;
+use query::Known;
 use streams::{Seats, Stopping};
 
 /// What the API is told at start.
@@ -65,6 +69,10 @@ pub struct Settings {
     pub server: config::Server,
     /// Whose signatures are believed.
     pub stripe: config::Stripe,
+    /// Whose signatures are believed about hosted checkouts.
+    pub checkout: config::Checkout,
+    /// Who opens them, if anyone.
+    pub provider: Option<Arc<dyn CheckoutProvider>>,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
 }
@@ -74,9 +82,12 @@ pub struct Settings {
 struct App {
     engine: Engine,
     stripe: config::Stripe,
+    checkout: config::Checkout,
+    provider: Option<Arc<dyn CheckoutProvider>>,
     tokens: Arc<Verifier>,
     health: Health,
     limits: Limits,
+    parameters: Known,
     probe: probes::Probe,
     document: String,
     seats: Arc<Seats>,
@@ -128,6 +139,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
         .route("/api/webhooks/stripe", post(webhooks::stripe))
+        .routes(routes!(webhooks::hosted))
         .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES));
     let check = group()
         .routes(routes!(subscription::show))
@@ -136,6 +148,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
     let billing = group()
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
+        .routes(routes!(hosted::create))
         .routes(routes!(charges::cancel));
     let billing_reads = group().routes(routes!(charges::list));
     let claims = group().routes(routes!(claims::claim));
@@ -191,16 +204,21 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
     let Settings {
         server,
         stripe,
+        checkout,
+        provider,
         tokens,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
+        parameters: Known::new(&documents::build()),
         probe: probes::Probe::default(),
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
         engine,
         stripe,
+        checkout,
+        provider,
         tokens,
         health,
     });

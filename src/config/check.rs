@@ -15,7 +15,7 @@ use super::checked::{
 };
 use super::env::{Env, Published};
 use super::fault::{Faults, join, read};
-use super::{check_chain, check_jwt, raw, value};
+use super::{check_chain, check_checkout, check_jwt, raw, value};
 use crate::domain::Amount;
 
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -41,6 +41,8 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         section(&mut table, "payments", context).and_then(|raw| payments(raw, &mut context.faults));
     let wallets = section(&mut table, "wallets", context).and_then(|raw| wallets(&raw, &mut context.faults));
     let stripe = section(&mut table, "stripe", context).and_then(|raw| stripe(raw, context));
+    let checkout =
+        section(&mut table, "checkout", context).and_then(|raw| check_checkout::checkout(raw, context));
     let jwt = section(&mut table, "jwt", context).and_then(|raw| check_jwt::jwt(raw, context));
     let webhooks = webhooks(table.remove("webhooks"), context);
     let chains = check_chain::chains(table.remove("chains"), &published.treasuries, context);
@@ -58,6 +60,7 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         payments: payments?,
         wallets: wallets?,
         stripe: stripe?,
+        checkout: checkout?,
         jwt: jwt?,
         webhooks: webhooks?,
         chains: chains?,

@@ -5,12 +5,16 @@
 
 mod charge;
 mod decode;
+mod hosted;
 mod matching;
+mod money;
 mod reference;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
+pub use hosted::hear;
 pub use matching::{Match, decide};
+pub use money::Money;
 pub use reference::reference;
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

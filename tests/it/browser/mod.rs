@@ -24,24 +24,16 @@ struct Served {
 
 impl Served {
     async fn over(engine: &Engine) -> Self {
-        let server = config::Server {
-            listen: ([127, 0, 0, 1], 0).into(),
-            metrics_listen: ([127, 0, 0, 1], 0).into(),
-            max_body_bytes: 1024,
-            request_timeout: Duration::from_secs(10),
-            requests_per_second: 1_000,
-            max_event_streams: 100,
-            public_url: None,
-            allowed_origins: Vec::new(),
-        };
         let stripe = config::Stripe {
             webhook_secrets: Vec::new(),
             tolerance: Duration::from_mins(5),
         };
         let tokens = Arc::new(Verifier::new(no_tokens(), None).unwrap());
         let settings = api::Settings {
-            server,
+            server: server(),
             stripe,
+            checkout: no_checkouts(),
+            provider: None,
             tokens,
         };
         let router = api::router(engine.clone(), settings, Health::default());
@@ -56,8 +48,31 @@ impl Served {
     }
 }
 
+pub fn server() -> config::Server {
+    config::Server {
+        listen: ([127, 0, 0, 1], 0).into(),
+        metrics_listen: ([127, 0, 0, 1], 0).into(),
+        max_body_bytes: 1024,
+        request_timeout: Duration::from_secs(10),
+        requests_per_second: 1_000,
+        max_event_streams: 100,
+        public_url: None,
+        allowed_origins: Vec::new(),
+    }
+}
+
+/// Nobody hosts checkouts.
+fn no_checkouts() -> config::Checkout {
+    config::Checkout {
+        api: None,
+        business_secrets: Vec::new(),
+        commerce_secrets: Vec::new(),
+        tolerance: Duration::from_mins(5),
+    }
+}
+
 /// Nobody's tokens are believed.
-fn no_tokens() -> config::Jwt {
+pub fn no_tokens() -> config::Jwt {
     let claim = |name: &str| config::ClaimPath(vec![name.to_owned()]);
     config::Jwt {
         hs256_secrets: Vec::new(),

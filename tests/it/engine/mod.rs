@@ -11,6 +11,7 @@ mod finality_at_random;
 mod folding;
 mod following;
 mod holdings;
+mod hosted;
 mod leadership;
 mod matching;
 mod mistrust;

@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "chain",
     "header",
     "charge",
@@ -21,6 +21,7 @@ const TABLES: [&str; 25] = [
     "token_domain",
     "observation",
     "payment",
+    "hosted_payment",
     "claim",
     "refund",
     "payment_candidate",
