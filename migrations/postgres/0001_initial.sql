@@ -398,6 +398,7 @@ create table wallet_nonce (
     used_at bigint
 );
 create index wallet_nonce_by_expiry on wallet_nonce (expires_at);
+create index wallet_nonce_by_user on wallet_nonce (tenant, user_id, expires_at);
 
 create table wallet_link (
     tenant text not null,

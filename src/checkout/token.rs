@@ -23,6 +23,7 @@ const SEC1_BEFORE_PUBLIC: [u8; 17] = [
 ];
 const P256_PRIVATE_BYTES: usize = 32;
 const ED25519_SEED_BYTES: usize = 32;
+const ED25519_PUBLIC_BYTES: usize = 32;
 
 /// Why a secret is not a key. Holds nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,7 +123,10 @@ fn p256(der: &[u8]) -> Result<EcdsaKeyPair, KeyError> {
 
 fn ed25519(text: &str) -> Result<Ed25519KeyPair, KeyError> {
     let bytes = STANDARD.decode(text.trim()).map_err(|_| KeyError::Form)?;
-    let (seed, public) = bytes.split_at_checked(ED25519_SEED_BYTES).ok_or(KeyError::Form)?;
+    let (seed, public) = bytes
+        .split_at_checked(ED25519_SEED_BYTES)
+        .filter(|(_, public)| public.len() == ED25519_PUBLIC_BYTES)
+        .ok_or(KeyError::Form)?;
     let key = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Form)?;
     if key.public_key().as_ref() == public {
         Ok(key)

@@ -30,6 +30,9 @@ const MAX_BLOCK: u64 = 1 << 53;
 /// The first block of a contract may be this far above what is read: it may be younger than our last look.
 const MAX_AHEAD: u64 = 1_000;
 
+/// Nonces of one user: one more, and the oldest is forgotten.
+const MAX_NONCES: i64 = 20;
+
 /// Used and expired nonces are forgotten after a day.
 const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -259,7 +262,7 @@ impl Command for IssueNonce {
             used_at: None,
         };
         work.tx
-            .insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS)
+            .insert_nonce(&text, &nonce, (work.now - FORGET_NONCES_MS, MAX_NONCES - 1))
             .await?;
         Ok(IssuedNonce {
             nonce: text,
