@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::checkout::{OpenError, Wanted};
 use crate::domain::{ChargeId, CheckoutKey, CheckoutService, Price};
 use crate::engine::{ChargeView, CheckoutOffer, Origin, RecordCheckout};
+use crate::metrics::CHECKOUT_OPENS_TOTAL;
 
 /// A charge with the page where it is paid.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,6 +89,8 @@ async fn page(
         return Ok(offer.opened);
     }
     let opened = provider.open(&wanted(id, offer, pay_url), app.now()).await;
+    let outcome = opened.as_ref().map_or_else(|error| error.kind(), |_| "opened");
+    metrics::counter!(CHECKOUT_OPENS_TOTAL, "outcome" => outcome).increment(1);
     let opened = opened.map_err(unopened)?;
     let record = RecordCheckout {
         origin,

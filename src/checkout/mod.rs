@@ -103,6 +103,18 @@ pub enum OpenError {
     AnotherPrice,
 }
 
+impl OpenError {
+    /// A word for metrics.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::NotACheckout | Self::AnotherPrice => "misread",
+        }
+    }
+}
+
 /// Who can open checkouts.
 pub trait CheckoutProvider: fmt::Debug + Send + Sync {
     /// Its name.
