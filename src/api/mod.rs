@@ -31,6 +31,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verify;
 mod wallets;
 mod webhooks;
@@ -136,11 +137,6 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(plans::one))
         .routes(routes!(documents::show))
         .routes(routes!(pages::pay));
-    let webhooks = group()
-        .routes(routes!(webhooks::stripe))
-        .route("/api/webhooks/stripe", post(webhooks::stripe))
-        .routes(routes!(webhooks::hosted))
-        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES));
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
@@ -164,18 +160,10 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(wallets::nonce))
         .routes(routes!(wallets::link));
     let wallets_reads = group().routes(routes!(wallets::list));
-    let admin = group()
-        .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show))
-        .routes(routes!(payments::search))
-        .routes(routes!(payments::unmatched))
-        .routes(routes!(payments::assign))
-        .routes(routes!(payments::ignore))
-        .routes(routes!(payments::refund));
     [
         (Guard::Open, probes),
         (Guard::Public, public),
-        (Guard::Webhook, webhooks),
+        (Guard::Webhook, for_providers()),
         (CHECK, check),
         (BILLING, billing),
         (BILLING_READS, billing_reads),
@@ -185,8 +173,29 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         (GATES_READS, gates_reads),
         (WALLETS, wallets),
         (WALLETS_READS, wallets_reads),
-        (ADMIN, admin),
+        (ADMIN, for_operators()),
     ]
+}
+
+/// What providers call.
+fn for_providers() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(webhooks::stripe))
+        .route("/api/webhooks/stripe", post(webhooks::stripe))
+        .routes(routes!(webhooks::hosted))
+        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES))
+}
+
+/// What operators call.
+fn for_operators() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::chains))
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund))
 }
 
 /// Published paths that answer as another does.

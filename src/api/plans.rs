@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::problem::Problem;
+use super::tokens::{self, OfferedToken};
 use crate::billing::{Catalogue, Limit, Meter, MeterKind, Plan, Prices, Subject, Unit, Window};
 use crate::domain::Interval;
 
@@ -28,6 +29,8 @@ pub(super) struct PlansView {
     features: BTreeMap<String, String>,
     /// The meters that exist.
     meters: BTreeMap<String, MeterView>,
+    /// The tokens that charges may be made in, by chain.
+    tokens: Vec<OfferedToken>,
 }
 
 /// One plan.
@@ -158,8 +161,8 @@ impl PlanView {
     }
 }
 
-impl From<&Catalogue> for PlansView {
-    fn from(catalogue: &Catalogue) -> Self {
+impl PlansView {
+    fn new(catalogue: &Catalogue, tokens: Vec<OfferedToken>) -> Self {
         let plans = catalogue.plans().iter();
         let meters = catalogue.meters().iter();
         Self {
@@ -173,6 +176,7 @@ impl From<&Catalogue> for PlansView {
             plans: plans.map(|plan| PlanView::new(catalogue, plan)).collect(),
             features: catalogue.features().clone(),
             meters: meters.map(|(id, meter)| (id.clone(), meter.into())).collect(),
+            tokens,
         }
     }
 }
@@ -186,7 +190,8 @@ impl From<&Catalogue> for PlansView {
     responses((status = 200, body = PlansView))
 )]
 pub(super) async fn list(State(app): State<Shared>) -> Json<PlansView> {
-    Json(PlansView::from(app.engine.catalogue()))
+    let tokens = tokens::of_all(&app.engine);
+    Json(PlansView::new(app.engine.catalogue(), tokens))
 }
 
 /// One plan

@@ -10,8 +10,8 @@ use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
 use crate::domain::{
-    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Reading, Source, TenantId, UserId,
-    WalletLink,
+    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Reading, Source, TenantId,
+    UserId, WalletLink,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
 
@@ -38,6 +38,8 @@ pub struct ChainAnswer {
     pub stalled: Option<Held>,
     /// Why nothing counts until a person resolves it.
     pub quarantined: Option<Held>,
+    /// What tokens said last of whether they can be paid in.
+    pub notices: Vec<Notice>,
 }
 
 /// A balance read from memory.
@@ -68,6 +70,8 @@ pub(super) enum Change {
     /// All of a chain, as it is stored.
     ChainLoaded(ChainId, Box<ChainState>),
     WatchRestarted(ChainId, Watch),
+    /// The newest of each.
+    Notices(ChainId, Vec<Notice>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
     Gate(Box<Gate>),
@@ -79,7 +83,7 @@ impl Change {
     pub(super) fn moved(&self) -> Option<ChainId> {
         match self {
             Self::Chain { chain, heights, .. } => heights.as_ref().map(|_| *chain),
-            Self::ChainLoaded(chain, _) => Some(*chain),
+            Self::ChainLoaded(chain, _) | Self::Notices(chain, _) => Some(*chain),
             _ => None,
         }
     }
@@ -90,6 +94,7 @@ pub(super) struct ChainState {
     pub(super) heights: Heights,
     stalled: Option<Held>,
     quarantined: Option<Held>,
+    notices: Vec<Notice>,
     /// The count of the chain's transactions that this state is as of.
     beat: Option<i64>,
     contracts: HashMap<Address, Contract>,
@@ -142,6 +147,7 @@ impl ChainState {
             state.quarantined = row.quarantined;
         }
         state.beat = store::beat(conn, chain).await?;
+        state.notices = store::notices(conn, chain).await?;
         for watch in store::watches(conn, chain).await? {
             state.put_watch(watch);
         }
@@ -307,6 +313,11 @@ impl Answers {
                     *state = *loaded;
                 }
             }
+            Change::Notices(chain, notices) => {
+                if let Some(lock) = self.state(chain) {
+                    write(&lock).notices = notices;
+                }
+            }
             Change::WatchRestarted(chain, watch) => {
                 if let Some(lock) = self.state(chain) {
                     let mut state = write(&lock);
@@ -371,6 +382,7 @@ impl Answers {
             heights: state.heights,
             stalled: state.stalled.clone(),
             quarantined: state.quarantined.clone(),
+            notices: state.notices.clone(),
         })
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answers::{ChainState, Change};
 use super::holdings::Moves;
+use super::notices::Notices;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, journal, quarantine, settle};
 use crate::config;
@@ -220,6 +221,7 @@ pub(super) struct Step<'c> {
     pub(super) confirmed: bool,
     pub(super) touched: BTreeSet<ChargeId>,
     pub(super) moves: Moves,
+    notices: Notices,
 }
 
 impl<'c> Step<'c> {
@@ -234,6 +236,7 @@ impl<'c> Step<'c> {
             confirmed: false,
             touched: BTreeSet::new(),
             moves: Moves::load(work, chain.id),
+            notices: Notices::load(work, chain.id),
         }
     }
 
@@ -267,6 +270,7 @@ impl<'c> Step<'c> {
         }
         self.lower(&kept);
         self.moves.roll_back_watches(ancestor);
+        self.notices.roll_back(work, chain, ancestor.number).await?;
         work.tx.delete_movements_above(chain, ancestor.number).await?;
         work.tx.delete_headers_above(chain, ancestor.number).await?;
         self.heights.read = Some(ancestor);
@@ -314,6 +318,7 @@ impl<'c> Step<'c> {
         }
         self.read_payments(work, block).await?;
         self.moves.read(work, block, kept).await?;
+        self.notices.read(self.chain, block);
         self.heights.read = Some(block.header.block());
         Ok(())
     }
@@ -327,6 +332,7 @@ impl<'c> Step<'c> {
         let chain = self.chain.id;
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, Some((self.chain.id, self.heights.absent_ms))).await?;
+        self.notices.store(work, self.chain).await?;
         let (balances, watches) = self.moves.store(work).await?;
         work.publish(Change::Chain {
             chain,

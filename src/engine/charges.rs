@@ -71,6 +71,7 @@ impl Command for CreateCharge {
         let (product, units) = self.product(work)?;
         let chain = self.chain(work)?;
         let token = self.token(chain)?;
+        work.engine.check_payable(token)?;
         let price = Amount::from_units(&units, token.decimals).map_err(|error| {
             EngineError::invalid("token", format!("cannot carry the price of {units}: it {error}"))
         })?;

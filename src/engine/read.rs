@@ -12,8 +12,8 @@ use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
     AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
-    GateId, Grounds, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId, TokenDomain,
-    UserId, WalletLink,
+    GateId, Grounds, Hindrance, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId,
+    TokenDomain, UserId, WalletLink,
 };
 use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
@@ -56,6 +56,8 @@ struct Moment {
     /// The height up to which its chain is read.
     read: Option<u64>,
     is_sighted: bool,
+    /// What keeps everybody from paying it.
+    hindrances: Vec<Hindrance>,
 }
 
 /// Looks at a charge that changes while it is looked at; after them it is shown without its payments.
@@ -215,9 +217,10 @@ impl Engine {
     }
 
     fn moment(&self, charge: &Charge) -> Moment {
-        let known = self.inner.answers.chain(charge.terms.chain);
+        let known = self.inner.answers.chain(charge.terms.chain).unwrap_or_default();
         Moment {
-            read: known.and_then(|chain| chain.heights.read).map(|read| read.number),
+            read: known.heights.read.map(|read| read.number),
+            hindrances: known.hindrances(charge.terms.token),
             is_sighted: self.inner.answers.is_sighted(&charge.terms.id),
         }
     }
@@ -242,6 +245,7 @@ impl Engine {
             view.state = ChargeState::Detected;
         }
         view.with_authorization(charge, domain.as_ref())
+            .hindered_by(&moment.hindrances)
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is

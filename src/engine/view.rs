@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Interval, Level, MatchRule,
-    Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, TokenDomain, Totals,
+    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Hindrance, Interval, Level,
+    MatchRule, Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, Token,
+    TokenDomain, Totals,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -50,6 +51,16 @@ pub struct TokenView {
     pub decimals: u8,
 }
 
+impl From<&Token> for TokenView {
+    fn from(token: &Token) -> Self {
+        Self {
+            address: token.address.to_checksum(None),
+            symbol: token.symbol.clone(),
+            decimals: token.decimals,
+        }
+    }
+}
+
 /// A charge and all that a wallet needs to pay it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +77,8 @@ pub struct ChargeView {
     #[schema(value_type = String)]
     pub state: ChargeState,
     /// What is remarkable: `underpaid`, `overpaid`, `late`, `duplicate`, `reorged`, `chain_blind`; and of
-    /// payments that are credited to nobody and may be meant for it, `wrong_token`, `wrong_chain`, `ambiguous`, `held`.
+    /// payments that are credited to nobody and may be meant for it, `wrong_token`, `wrong_chain`, `ambiguous`, `held`;
+    /// and while nobody can pay it, `token_paused`, `treasury_blacklisted`.
     #[schema(value_type = Vec<String>)]
     pub flags: Vec<ChargeFlag>,
     /// The plan that is bought.
@@ -204,6 +216,19 @@ impl ChargeView {
                 .map(|domain| typed_data(charge, domain)),
             ..self
         }
+    }
+
+    /// With what keeps everybody from paying it, unless it is paid, or will not be any more.
+    pub(super) fn hindered_by(mut self, hindrances: &[Hindrance]) -> Self {
+        let is_settled = matches!(
+            self.state,
+            ChargeState::Paid | ChargeState::Cancelled | ChargeState::Closed
+        );
+        if !is_settled {
+            self.flags
+                .extend(hindrances.iter().map(|hindrance| hindrance.flag()));
+        }
+        self
     }
 
     /// As those may see it who hold the charge's id and nothing else: whose it is stays unsaid.

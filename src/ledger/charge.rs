@@ -2,7 +2,7 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
-use super::money::{Money, Piece, covered_at, enough, pieces, total};
+use super::money::{Money, Piece, Stage, covered_at, enough, pieces, total};
 use crate::domain::{
     Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Millis, Payment, PaymentFlag, PaymentState,
     Totals,
@@ -72,7 +72,7 @@ pub fn standing(charge: &Charge, money: Money<'_>, tolerance: Amount, clock: Cha
     let by_credit = terms.due.is_zero().then_some(terms.created_at);
     let paid_at = by_credit.or_else(|| covered_at(&pieces, enough, |piece| piece.amount));
     let was_covered_at = covered_at(&pieces, enough, |piece| piece.gross);
-    let waiting = pieces.iter().any(|piece| piece.is_awaited);
+    let waiting = pieces.iter().any(|piece| piece.stage == Stage::Awaited);
     let was_paid =
         matches!(charge.state, ChargeState::Paid | ChargeState::Reversed) || was_covered_at.is_some();
     let (unpaid_state, blind) = unpaid(charge, clock);
@@ -104,8 +104,8 @@ pub fn standing(charge: &Charge, money: Money<'_>, tolerance: Amount, clock: Cha
         flags,
         totals: Totals {
             seen,
-            confirmed: total(&pieces, |piece| piece.is_confirmed),
-            finalized: total(&pieces, |piece| piece.is_final),
+            confirmed: total(&pieces, |piece| piece.stage >= Stage::Confirmed),
+            finalized: total(&pieces, |piece| piece.stage == Stage::Final),
         },
         paid_at: match state {
             ChargeState::Reversed => was_covered_at.or(charge.paid_at),

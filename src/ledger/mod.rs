@@ -8,6 +8,7 @@ mod decode;
 mod hosted;
 mod matching;
 mod money;
+mod notice;
 mod reference;
 mod suggest;
 
@@ -16,5 +17,6 @@ pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer
 pub use hosted::hear;
 pub use matching::{Match, decide};
 pub use money::Money;
+pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
 pub use reference::reference;
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

@@ -16,6 +16,19 @@ pub struct Money<'a> {
     pub price_holds: bool,
 }
 
+/// How far a sum of money is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It never counts.
+    Seen,
+    /// It will count, or vanish.
+    Awaited,
+    /// It counts.
+    Confirmed,
+    /// It counts, and can no longer be undone.
+    Final,
+}
+
 /// A sum of money that counts for a charge now or later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
@@ -23,10 +36,7 @@ pub(super) struct Piece {
     pub(super) amount: Amount,
     /// What it was before anything was sent back.
     pub(super) gross: Amount,
-    pub(super) is_confirmed: bool,
-    pub(super) is_final: bool,
-    /// It will count, or vanish.
-    pub(super) is_awaited: bool,
+    pub(super) stage: Stage,
     /// It came in time to pay for the product.
     pub(super) pays: bool,
 }
@@ -37,10 +47,13 @@ impl Piece {
             at: payment.block_time_ms,
             amount: payment.amount,
             gross: payment.amount,
-            is_confirmed: payment.state.counts(),
-            is_final: payment.state == PaymentState::Final,
-            // What never counts is seen, and is not waited for.
-            is_awaited: payment.state == PaymentState::Confirming && payment.level != Level::None,
+            stage: match payment.state {
+                PaymentState::Final => Stage::Final,
+                PaymentState::Confirmed => Stage::Confirmed,
+                // What never counts is seen, and is not waited for.
+                PaymentState::Confirming if payment.level != Level::None => Stage::Awaited,
+                PaymentState::Confirming | PaymentState::Orphaned => Stage::Seen,
+            },
             pays: true,
         }
     }
@@ -50,9 +63,11 @@ impl Piece {
             at: share.at,
             amount: share.net,
             gross: share.gross,
-            is_confirmed: share.arrived,
-            is_final: share.arrived,
-            is_awaited: !share.arrived,
+            stage: if share.arrived {
+                Stage::Final
+            } else {
+                Stage::Awaited
+            },
             pays: share.at <= terms.expires_at || (price_holds && share.at <= terms.grace_until),
         }
     }
@@ -80,7 +95,9 @@ pub(super) fn covered_at(
     amount: impl Fn(&Piece) -> Amount,
 ) -> Option<Millis> {
     let mut sum = Amount::ZERO;
-    let mut counting = pieces.iter().filter(|piece| piece.is_confirmed && piece.pays);
+    let mut counting = pieces
+        .iter()
+        .filter(|piece| piece.stage >= Stage::Confirmed && piece.pays);
     counting
         .find(|piece| {
             sum = sum.saturating_add(amount(piece));

@@ -17,6 +17,7 @@ mod hosted;
 mod inbox;
 mod lease;
 mod lock;
+mod notice;
 mod outbox;
 mod payment;
 mod reference;
@@ -52,6 +53,7 @@ pub use hosted::{hosted_payment, hosted_payments_of};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use lease::{Instance, Lease, Role, beat, lease};
 pub use lock::FileLock;
+pub use notice::notices;
 pub use outbox::{
     Audit, Delivery, Event, audits_above, due_deliveries, event_counts, newest_audit, oldest_due_delivery,
 };

@@ -1,21 +1,24 @@
-//! What is asked of one chain: the treasury's tokens, and the contracts that are watched.
+//! What is asked of one chain: the treasury's tokens, what they tell of themselves, and the contracts that are watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 
 use crate::chain::LogFilter;
 use crate::config;
 use crate::domain::TRANSFER;
 use crate::store::Watch;
 
-/// The filter for payments to the treasury and transfers of these contracts.
-pub(super) fn filter(settings: &config::Chain, contracts: &BTreeSet<Address>) -> LogFilter {
+/// The topics of the logs by which each token tells whether it can be paid in, and whether the treasury is the second topic.
+pub(super) type Told = BTreeMap<Address, Vec<(B256, bool)>>;
+
+/// The filter for payments to the treasury, what tokens tell of themselves, and transfers of these contracts.
+pub(super) fn filter(settings: &config::Chain, told: &Told, contracts: &BTreeSet<Address>) -> LogFilter {
     let known = settings.tokens.iter().chain(&settings.other_tokens);
     let tokens = known.map(|token| token.address).collect();
     let treasuries = settings.treasury.into_iter().collect();
     let topics = BTreeSet::from([TRANSFER]);
-    LogFilter::new(&tokens, &treasuries, contracts, &topics)
+    LogFilter::new(&tokens, &treasuries, contracts, &topics).with_notices(told)
 }
 
 /// The contracts that the live blocks bring already.

@@ -9,6 +9,7 @@ mod gates;
 mod health;
 mod paying;
 mod payments;
+mod tokens;
 mod wallets;
 mod webhooks;
 

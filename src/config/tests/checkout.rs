@@ -81,7 +81,7 @@ fn each_wrong_account_is_refused_with_its_key_and_remedy() {
         assert_eq!(faults, [*fault], "{text}");
         assert!(!faults[0].contains("hunter2"));
     }
-    let many = vec!["\"a-secret-of-16-or-more\""; 9].join(", ");
+    let many = ["\"a-secret-of-16-or-more\""; 9].join(", ");
     let text = ACCOUNT.replace("\"a-secret-of-16-or-more\"", &many);
     let fault = "checkout.webhook_secrets: must be at most 8 secrets; remove those that no longer sign";
     assert_eq!(Written::new(&text).faults(), [fault]);

@@ -357,3 +357,17 @@ fn unique_amounts_stay_below_a_hundredth_of_a_unit() {
         }
     );
 }
+
+#[test]
+fn unique_amounts_of_18_decimals_are_those_of_six_in_finer_units() {
+    let (coarse, fine) = (suffix_pool(6), suffix_pool(18));
+    assert_eq!(coarse.count, fine.count);
+    let due = |pool: SuffixPool, decimals: u8, suffix: u64| {
+        let price = Amount::from_units("15", decimals).unwrap();
+        price.saturating_add(Amount::from(suffix * pool.step))
+    };
+    for suffix in 1..=coarse.count {
+        let shown = due(coarse, 6, suffix).to_units(6);
+        assert_eq!(due(fine, 18, suffix).to_units(18), shown);
+    }
+}

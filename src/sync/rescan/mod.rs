@@ -178,7 +178,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
     async fn read(&mut self, reader: &ChainReader) -> Result<(), RescanError> {
         let (from, to) = (self.report.from, self.report.to);
         let contracts: BTreeSet<Address> = self.stored.watches.iter().map(|watch| watch.contract).collect();
-        let filter = watching::filter(self.settings, &contracts);
+        let filter = watching::filter(self.settings, &watching::Told::new(), &contracts);
         let bar = Progress::new(&self.settings.name).bar("reading again", to - from + 1);
         let mut pieces = std::pin::pin!(ranges::proven(reader, &filter, (from, to), None));
         while let Some(blocks) = pieces.next().await {

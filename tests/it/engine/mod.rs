@@ -15,6 +15,7 @@ mod hosted;
 mod leadership;
 mod matching;
 mod mistrust;
+mod notices;
 mod proofs;
 mod quarantine;
 mod references;

@@ -19,6 +19,7 @@ const TABLES: [&str; 26] = [
     "server_secret",
     "charge_reference",
     "token_domain",
+    "token_notice",
     "observation",
     "payment",
     "hosted_payment",

@@ -10,6 +10,7 @@ mod holdings;
 mod hosted;
 mod leases;
 mod mailboxes;
+mod notices;
 mod payments;
 mod references;
 mod reviews;
