@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     "chain",
     "header",
     "charge",
