@@ -110,14 +110,14 @@ impl FakeCheckout {
     pub fn asked(&self) -> Vec<(String, Value)> {
         self.shared.0.lock().unwrap().asked.clone()
     }
+}
 
-    /// An event of a checkout that it opened, as it sends it.
-    pub fn event(&self, checkout: &Value, kind: &str, updated_at: &str) -> String {
-        let mut event = checkout.clone();
-        event["eventType"] = json!(kind);
-        event["updatedAt"] = json!(updated_at);
-        event.to_string()
-    }
+/// An event of a checkout that was opened, as it is sent.
+pub fn event(checkout: &Value, kind: &str, updated_at: &str) -> String {
+    let mut event = checkout.clone();
+    event["eventType"] = json!(kind);
+    event["updatedAt"] = json!(updated_at);
+    event.to_string()
 }
 
 /// The signature that it sends with a body.

@@ -1,6 +1,6 @@
 //! Events in whatever order they come, and what of them is believed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tollgate::engine::EngineError;
 
 use super::{BUSINESS, COMMERCE, Hosted, opened, outcomes, tell, tell_by};
@@ -29,6 +29,25 @@ fn orders() -> Vec<Vec<usize>> {
     orders
 }
 
+/// A failure, 16 USDC, the end of its time, and half of one sent back: a second apart.
+fn one_of_each(world: &World, hosted: &Hosted) -> Vec<Value> {
+    let settlement = json!({"totalAmount": "16", "currency": "USDC"});
+    let told = [
+        ("checkout.payment.failed", json!({})),
+        ("checkout.payment.success", json!({"settlement": settlement})),
+        ("checkout.payment.expired", json!({})),
+        (
+            "checkout.refund.success",
+            json!({"refundedAmount": "0.5", "settlement": settlement}),
+        ),
+    ];
+    let told = told.into_iter().map(|(kind, more)| {
+        world.wait(1_000);
+        hosted.event(world, kind, &more)
+    });
+    told.collect()
+}
+
 async fn the_events_of_a_checkout_end_the_same_in_every_order_and_twice(database: Database) {
     let world = World::settled(database).await;
     let mut ends = Vec::new();
@@ -38,22 +57,7 @@ async fn the_events_of_a_checkout_end_the_same_in_every_order_and_twice(database
         let name = format!("acme-{index}");
         let asked = world.ask(&name).await;
         let hosted = Hosted::of(&asked);
-        let mut events = Vec::new();
-        for (kind, more) in [
-            ("checkout.payment.failed", json!({})),
-            (
-                "checkout.payment.success",
-                json!({"settlement": {"totalAmount": "16", "currency": "USDC"}}),
-            ),
-            ("checkout.payment.expired", json!({})),
-            (
-                "checkout.refund.success",
-                json!({"refundedAmount": "0.5", "settlement": {"totalAmount": "16", "currency": "USDC"}}),
-            ),
-        ] {
-            world.wait(1_000);
-            events.push(hosted.event(&world, kind, &more));
-        }
+        let events = one_of_each(&world, &hosted);
         // Some are heard of before the checkout is known to be ours.
         for (place, event) in order.iter().enumerate() {
             if place == index % 5 {
@@ -147,12 +151,12 @@ async fn an_event_is_believed_only_of_what_its_checkout_was_opened_for(database:
     let (asked, hosted) = opened(&world, "acme").await;
     let (victim, _) = opened(&world, "victim").await;
     world.wait(1_000);
-    let footprint = |world: &World| {
-        let query = "select state, seen, flags from charge order by id";
-        let store = world.store.clone();
-        async move { rows(&store, query).await }
-    };
-    let before = footprint(&world).await;
+    let (other_charge, other_price) = (
+        "attention: it names another charge than the one that its checkout was opened for",
+        "attention: it asks something else than its checkout was opened for",
+    );
+    let charges = "select state, seen, flags from charge order by id";
+    let before = rows(&world.store, charges).await;
     let another_charge = Hosted {
         charge: victim.id.to_string(),
         ..hosted.clone()
@@ -171,26 +175,14 @@ async fn an_event_is_believed_only_of_what_its_checkout_was_opened_for(database:
         ..hosted.clone()
     };
     for (event, outcome) in [
-        (
-            another_charge.success(&world),
-            "attention: it names another charge than the one that its checkout was opened for",
-        ),
+        (another_charge.success(&world), other_charge),
         (
             hosted.event(&world, "checkout.payment.success", &no_charge),
-            "attention: it names another charge than the one that its checkout was opened for",
+            other_charge,
         ),
-        (
-            dearer.success(&world),
-            "attention: it asks something else than its checkout was opened for",
-        ),
-        (
-            cheaper.success(&world),
-            "attention: it asks something else than its checkout was opened for",
-        ),
-        (
-            in_euros.success(&world),
-            "attention: it asks something else than its checkout was opened for",
-        ),
+        (dearer.success(&world), other_price),
+        (cheaper.success(&world), other_price),
+        (in_euros.success(&world), other_price),
         (
             hosted.event(&world, "checkout.payment.success", &json!({"amount": 15.0})),
             "attention: amount: expected a sum as decimal text, such as \"15.00\"",
@@ -204,7 +196,7 @@ async fn an_event_is_believed_only_of_what_its_checkout_was_opened_for(database:
         tell(&world, &event).await;
         assert_eq!(outcomes(&world).await.last().unwrap(), outcome, "{event}");
     }
-    assert_eq!(footprint(&world).await, before);
+    assert_eq!(rows(&world.store, charges).await, before);
     assert_eq!(
         (world.plan("acme"), world.plan("victim")),
         ("free".into(), "free".into())
