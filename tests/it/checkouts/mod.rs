@@ -15,7 +15,7 @@ use tollgate::jwt::Verifier;
 use crate::browser::{no_tokens, server};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::column;
-use crate::harness::fake_checkout::{FakeCheckout, KEY_ID, Mood, WEBHOOK_SECRET, signature};
+use crate::harness::fake_checkout::{FakeCheckout, KEY_ID, Mood, WEBHOOK_SECRET, event, signature};
 use crate::harness::http_client;
 use crate::harness::world::World;
 
@@ -156,8 +156,7 @@ impl Shop {
             .iter()
             .find(|one| one["metadata"]["chargeId"] == charge["id"])
             .unwrap();
-        self.provider
-            .event(checkout, kind, &rfc3339(self.world.clock.now_ms()))
+        event(checkout, kind, &rfc3339(self.world.clock.now_ms()))
     }
 
     async fn kept(&self) -> String {
