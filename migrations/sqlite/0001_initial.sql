@@ -269,6 +269,8 @@ create table source (
     period_start bigint,
     period_end bigint,
     scheduled_end bigint,
+    next_plan text,
+    next_interval text,
     access_until bigint,
     ended_at bigint,
     trial_end bigint,
@@ -278,6 +280,7 @@ create table source (
     primary key (provider, provider_ref)
 );
 create index source_by_tenant on source (tenant);
+create index source_by_end on source (provider, state, period_end);
 
 create table entitlement (
     tenant text primary key,

@@ -10,7 +10,7 @@ use super::answers::{ChainState, Change};
 use super::holdings::Moves;
 use super::notices::Notices;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, journal, quarantine, settle};
+use super::{EngineError, accounts, journal, quarantine, settle};
 use crate::config;
 use crate::domain::{BlockRef, ChainId, ChargeId, Evidence, Heights, MAX_TIERS, ProvenBlock, Settled};
 use crate::store::{self, ChainRow, KeptHeader, Role};
@@ -118,7 +118,7 @@ impl Command for ResetChain {
         work.audit("chain.reset", format!("chain:{}", self.chain), (None, None))
             .await?;
         for tenant in tenants {
-            settle::refold_crypto(work, &tenant).await?;
+            accounts::refold_account(work, &tenant).await?;
         }
         let state = ChainState::load(work.tx.conn(), self.chain).await?;
         work.publish(Change::ChainLoaded(self.chain, Box::new(state)));

@@ -5,6 +5,7 @@
 //! caller that goes away does not interrupt its command; a transaction that lost a race runs again, from the start.
 
 mod access;
+mod accounts;
 mod answers;
 mod callers;
 mod chain;
@@ -26,9 +27,11 @@ mod matching;
 mod notices;
 mod payments;
 mod quarantine;
+mod quotes;
 mod read;
 mod references;
 mod refresh;
+mod renewals;
 mod repair;
 mod review;
 mod settings;
@@ -51,6 +54,7 @@ use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet};
+pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
@@ -71,13 +75,14 @@ pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
 pub use notices::HearTokens;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
+pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
 pub use references::LearnDomains;
+pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
-pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 

@@ -349,7 +349,8 @@ impl Engine {
         let now = self.inner.clock.now_ms();
         let mut conn = self.inner.store.read().await?;
         let charges = store::charge_ids_due(&mut conn, now, 1).await?;
-        Ok(!charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty())
+        let time_alone = !charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty();
+        Ok(time_alone || self.has_reminders(&mut conn).await?)
     }
 
     /// Closes the database, once what is under way is done.

@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use super::EngineError;
-use super::charges::price;
+use super::accounts::refold_account;
 use super::checkouts::HostedView;
 use super::payments::evidence;
-pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
+use super::{EngineError, charges};
 use crate::domain::{
     ChainId, Charge, ChargeFlag, ChargeId, ChargeState, Decider, HostedPayment, MatchRule, Millis, Payment,
     TenantId,
 };
 use crate::ledger::{self, ChargeClock, Money, Standing};
 use crate::store;
+
+/// Payments of one charge up to which what is left of it gets an amount of its own: whoever pays in smaller parts is known by
+/// the reference or the wallet.
+const MAX_PARTS: usize = 8;
 
 /// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. Whether that person may decide so is the
 /// caller's to know, and to record. Returns it with the charges to fold: what it may have been meant for goes without it.
@@ -64,7 +67,8 @@ pub(super) async fn settle_charges(
             absent_ms,
         };
         let tolerance = tolerance.unwrap_or_default();
-        let price = token.and_then(|token| price(&work.engine.catalogue, &before.terms.product, token));
+        let price =
+            token.and_then(|token| charges::price(&work.engine.catalogue, &before.terms.product, token));
         let money = Money {
             payments: &loaded.payments,
             meant: &loaded.meant,
@@ -80,9 +84,13 @@ pub(super) async fn settle_charges(
         if after.sequence != before.sequence {
             write(work, &after, &loaded).await?;
         }
+        let is_less = after.totals.seen != before.totals.seen && after.flags.has(ChargeFlag::Underpaid);
+        if let Some(token) = token.filter(|_| is_less && loaded.payments.len() <= MAX_PARTS) {
+            charges::lease_rest(work, &after, token.decimals).await?;
+        }
     }
     for tenant in tenants {
-        refold_crypto(work, &tenant).await?;
+        refold_account(work, &tenant).await?;
     }
     Ok(())
 }

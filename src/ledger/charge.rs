@@ -2,6 +2,8 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
+use alloy::primitives::U256;
+
 use super::money::{Money, Piece, Stage, covered_at, enough, pieces, total};
 use crate::domain::{
     Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Millis, Payment, PaymentFlag, PaymentState,
@@ -58,6 +60,15 @@ pub fn suffix_pool(decimals: u8) -> SuffixPool {
             step: 10_u64.saturating_pow(decimals - 6),
         },
     }
+}
+
+/// Whether an amount carries such an addition: nobody pays it by chance.
+#[must_use]
+pub fn carries_suffix(amount: Amount, decimals: u8) -> bool {
+    let SuffixPool { count, step } = suffix_pool(decimals);
+    let step = U256::from(step);
+    let addition = amount.0 % (U256::from(count + 1) * step);
+    !addition.is_zero() && (addition % step).is_zero()
 }
 
 /// Folds a charge's money.

@@ -12,7 +12,7 @@ mod notice;
 mod reference;
 mod suggest;
 
-pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
+pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
 pub use hosted::hear;
 pub use matching::{Match, decide};

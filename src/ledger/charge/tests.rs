@@ -359,6 +359,20 @@ fn unique_amounts_stay_below_a_hundredth_of_a_unit() {
 }
 
 #[test]
+fn an_amount_carries_an_addition_where_it_is_neither_round_nor_finer() {
+    let carries = |base: &str, decimals| carries_suffix(base.parse().unwrap(), decimals);
+    for carried in ["5000001", "5009999", "1"] {
+        assert!(carries(carried, 6), "{carried}");
+    }
+    for bare in ["0", "5000000", "5010000", "15000000"] {
+        assert!(!carries(bare, 6), "{bare}");
+    }
+    assert!(carries("5000001000000000000", 18));
+    assert!(!carries("5000001000000000001", 18) && !carries("5010000000000000000", 18));
+    assert!(!carries("5", 2) && carries("5", 3));
+}
+
+#[test]
 fn unique_amounts_of_18_decimals_are_those_of_six_in_finer_units() {
     let (coarse, fine) = (suffix_pool(6), suffix_pool(18));
     assert_eq!(coarse.count, fine.count);

@@ -3,6 +3,7 @@
 //! A scenario that changes what is answered ends with `assert_reload_is_identity`: an engine that starts from the database
 //! answers the same.
 
+mod accounts;
 mod claims;
 mod deadlines;
 mod deliveries;

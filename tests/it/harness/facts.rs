@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 31] = [
     "chain",
     "header",
     "charge",
@@ -28,6 +28,10 @@ const TABLES: [&str; 27] = [
     "payment_candidate",
     "source",
     "entitlement",
+    "credit_entry",
+    "credit",
+    "plan_change",
+    "renewal_reminder",
     "customer",
     "inbox",
     "watch",

@@ -84,6 +84,7 @@ impl World {
             interval: Interval::Month,
             chain: None,
             token: None,
+            when_active: None,
             idempotency: None,
         };
         match self.engine.execute(command).await {
