@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused_without_being_shown() {
-        let other_half = format!("{}{}", &ED25519[..80], "AAAAAAA=");
+        let other_half = format!("{}{}", &ED25519[..80], "AAAAAA==");
         for (secret, error) in [
             ("", KeyError::Form),
             ("not a key", KeyError::Form),
