@@ -239,15 +239,17 @@ create table refund (
     look_at bigint not null,
     -- The log that proves it.
     refund_ordinal bigint,
+    refund_log_index bigint,
     sent text,
     block_number bigint,
     block_hash bytea,
     problem text,
-    unique (chain, refund_tx_hash, refund_ordinal)
+    unique (chain, block_hash, refund_log_index)
 );
 create index refund_by_payment on refund (chain, tx_hash, ordinal);
 create index refund_by_hash on refund (refund_tx_hash);
 create index refund_due on refund (state, look_at);
+create index refund_by_block on refund (chain, block_number);
 
 -- The charges that a payment may have been meant for, while it is given to none.
 create table payment_candidate (

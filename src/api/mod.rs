@@ -1,7 +1,7 @@
 //! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in `table`.
 //!
-//! Nothing here decides about money or access, and nothing here waits for a chain: checks are answered from memory, the
-//! rest from the database, all within a deadline. The listeners are the app's.
+//! Nothing here decides about money or access, and nothing here sees a chain: checks are answered from memory, the rest from
+//! the database, and what needs a look at a chain is handed out, all within a deadline. The listeners are the app's.
 
 mod admin;
 mod asker;
@@ -34,6 +34,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod transactions;
 mod verify;
 mod wallets;
 mod webhooks;
@@ -53,7 +54,7 @@ use utoipa_axum::routes;
 
 use crate::checkout::CheckoutProvider;
 use crate::config;
-use crate::domain::{ChainId, Millis, Role};
+use crate::domain::{ChainId, LookUp, Millis, Role};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
 use crate::jwt::Verifier;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub provider: Option<Arc<dyn CheckoutProvider>>,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// Looks at transactions that were never read.
+    pub looks: Arc<dyn LookUp>,
 }
 
 /// What every handler may use.
@@ -88,6 +91,7 @@ struct App {
     checkout: config::Checkout,
     provider: Option<Arc<dyn CheckoutProvider>>,
     tokens: Arc<Verifier>,
+    looks: Arc<dyn LookUp>,
     health: Health,
     limits: Limits,
     parameters: Known,
@@ -156,7 +160,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         (GATES_READS, gates_reads),
         (WALLETS, wallets),
         (WALLETS_READS, wallets_reads),
-        (ADMIN, for_operators()),
+        (ADMIN, operators()),
     ];
     table.extend(billing_table());
     table
@@ -177,7 +181,10 @@ fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(charges::cancel))
         .routes(routes!(changes::change, changes::cancel))
         .routes(routes!(changes::resume));
-    let billing_reads = group().routes(routes!(charges::list));
+    let billing_reads = group()
+        .routes(routes!(charges::list))
+        .routes(routes!(transactions::verify))
+        .route("/api/billing/crypto/status/{txHash}", get(transactions::verify));
     let account_reads = group()
         .routes(routes!(credit::show))
         .routes(routes!(changes::preview));
@@ -204,8 +211,8 @@ fn for_providers() -> OpenApiRouter<Shared> {
         .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES))
 }
 
-/// What operators call.
-fn for_operators() -> OpenApiRouter<Shared> {
+/// What operators look at, and decide.
+fn operators() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(admin::chains))
         .routes(routes!(coverage::show))
@@ -214,11 +221,16 @@ fn for_operators() -> OpenApiRouter<Shared> {
         .routes(routes!(payments::assign))
         .routes(routes!(payments::ignore))
         .routes(routes!(payments::refund))
+        .routes(routes!(transactions::explained))
 }
 
 /// Published paths that answer as another does.
-const ALIASES: [(&str, &str); 2] = [
+const ALIASES: [(&str, &str); 3] = [
     ("/api/billing/crypto/payment", "/api/billing/crypto/stablecoin"),
+    (
+        "/api/billing/crypto/status/{txHash}",
+        "/api/billing/crypto/verify/{txHash}",
+    ),
     ("/api/webhooks/stripe", "/api/billing/webhook"),
 ];
 
@@ -234,6 +246,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         checkout,
         provider,
         tokens,
+        looks,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
@@ -247,6 +260,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         checkout,
         provider,
         tokens,
+        looks,
         health,
     });
     let mut router = Router::new();

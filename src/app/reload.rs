@@ -79,7 +79,12 @@ impl App {
             .any(|section| ["server", "stripe", "checkout", "jwt"].contains(section))
         {
             (self.tokens, self.published) = (tokens, published);
-            let routes = routes(&self.config, &self.engine, &self.health, (&self.tokens, checkout));
+            let routes = routes(
+                &self.config,
+                (&self.engine, &self.looks),
+                &self.health,
+                (&self.tokens, checkout),
+            );
             self.routes.send_modify(|current| *current = routes);
         }
         if !same_keys {

@@ -10,6 +10,7 @@ mod finality;
 mod gate;
 mod hosted;
 mod ids;
+mod look;
 mod notice;
 mod payment;
 mod plan;
@@ -31,6 +32,7 @@ pub use hosted::{
     CheckoutKey, CheckoutService, Heard, HostedPayment, HostedReport, HostedState, Price, Sender, SenderError,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
+pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};
 pub use notice::{Hindrance, Notice};
 pub use payment::{
     Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,

@@ -14,6 +14,7 @@ mod checkouts;
 mod claims;
 mod deliveries;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -31,6 +32,7 @@ mod quotes;
 mod read;
 mod references;
 mod refresh;
+mod refunds;
 mod renewals;
 mod repair;
 mod review;
@@ -63,6 +65,9 @@ pub use checkouts::{CheckoutOffer, HostedView, RecordCheckout};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -78,6 +83,7 @@ pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use quotes::{OfferView, Wish};
 pub use read::{GateAnswer, TenantView};
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};

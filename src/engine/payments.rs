@@ -6,7 +6,6 @@ use alloy::primitives::B256;
 use serde_json::json;
 
 use super::chain::Step;
-use super::matching::Terms;
 use super::view::PaymentView;
 use super::work::Work;
 use super::{EngineError, matching, references};
@@ -32,10 +31,7 @@ impl Step<'_> {
             return Ok(0);
         }
         let (mut judged, returned) = self.take_known(work, &mut payments).await?;
-        let terms = Terms {
-            settings: work.settings,
-            catalogue: &work.engine.catalogue,
-        };
+        let terms = work.terms();
         let used = matching::judge(work.tx.conn(), terms, &mut payments).await?;
         references::use_up(work, used).await?;
         judged.append(&mut payments);

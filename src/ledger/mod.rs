@@ -5,18 +5,22 @@
 
 mod charge;
 mod decode;
+mod examine;
 mod hosted;
 mod matching;
 mod money;
 mod notice;
 mod reference;
+mod refund;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
+pub use examine::{Check, Examined, Finding, examine, examine_transfer};
 pub use hosted::hear;
 pub use matching::{Match, decide};
 pub use money::Money;
 pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
 pub use reference::reference;
+pub use refund::{RefundVerdict, judge_refund};
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

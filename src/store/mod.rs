@@ -63,7 +63,10 @@ pub use payment::{
 };
 pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
-pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
+pub use review::{
+    claims_of, disposition, logs_of_refunds, refund, refunds_by_hash, refunds_due, refunds_of,
+    refunds_proven_from, waiting_claims,
+};
 pub use search::{FoundPayment, PaymentFilter, charges_made_between, found_payment, search_payments};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 

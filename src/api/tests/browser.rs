@@ -40,7 +40,7 @@ pub(super) fn jwt() -> Jwt {
 
 impl Api {
     /// The same, asked by whom this token of the fixture stands for.
-    async fn by(&self, name: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn by(&self, name: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(AUTHORIZATION, format!("Bearer {}", token(name)));
         let request = request.header(CONTENT_TYPE, "application/json");
@@ -102,6 +102,9 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("DELETE /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("POST /api/billing/crypto/claim", Needs::User(Role::User)),
+    ("GET /api/billing/crypto/verify/{txHash}", Needs::User(Role::User)),
+    ("GET /api/billing/crypto/status/{txHash}", Needs::User(Role::User)),
+    ("GET /api/admin/explain/tx/{chain}/{hash}", Needs::Key),
     ("GET /api/admin/payments", Needs::Key),
     ("GET /api/admin/payments/unmatched", Needs::Key),
     ("POST /api/admin/payments/{id}/assign", Needs::Key),
@@ -150,10 +153,13 @@ fn the_description_names_the_role_that_each_route_needs() {
     }
 }
 
-/// Splits a route, with something in the place of its id.
+/// Splits a route, with something in the place of each id.
 fn call(route: &str) -> (Method, String) {
     let (method, path) = route.split_once(' ').unwrap();
-    (method.parse().unwrap(), path.replace("{id}", "x"))
+    let parts = path.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { "x" } else { part });
+    let path: Vec<&str> = parts.collect();
+    (method.parse().unwrap(), path.join("/"))
 }
 
 #[tokio::test]

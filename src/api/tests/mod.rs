@@ -11,6 +11,7 @@ mod health;
 mod paying;
 mod payments;
 mod tokens;
+mod transactions;
 mod wallets;
 mod webhooks;
 
@@ -231,6 +232,7 @@ impl Api {
             provider: None,
             checkout: config.checkout,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
+            looks: Arc::new(transactions::Blind),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate::api;
 use tollgate::checkout::{BusinessApi, CheckoutProvider};
 use tollgate::config;
 use tollgate::engine::{CreateKey, Scope, rfc3339};
-use tollgate::health::Health;
-use tollgate::jwt::Verifier;
 
-use crate::browser::{no_tokens, server};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::column;
 use crate::harness::fake_checkout::{FakeCheckout, KEY_ID, Mood, WEBHOOK_SECRET, event, signature};
 use crate::harness::http_client;
+use crate::harness::served::Served;
 use crate::harness::world::World;
 
 on_both!(
@@ -62,25 +59,13 @@ impl Shop {
         };
         let opens: Option<Arc<dyn CheckoutProvider>> =
             has_provider.then(|| Arc::new(BusinessApi::new(&account).unwrap()) as Arc<dyn CheckoutProvider>);
-        let settings = api::Settings {
-            server: server(),
-            stripe: config::Stripe {
-                webhook_secrets: Vec::new(),
-                tolerance: Duration::from_mins(5),
-            },
-            checkout: config::Checkout {
-                api: has_provider.then_some(account),
-                business_secrets: vec![OLD_SECRET.into(), WEBHOOK_SECRET.into()],
-                commerce_secrets: Vec::new(),
-                tolerance: Duration::from_mins(5),
-            },
-            provider: opens,
-            tokens: Arc::new(Verifier::new(no_tokens(), None).unwrap()),
+        let checkout = config::Checkout {
+            api: has_provider.then_some(account),
+            business_secrets: vec![OLD_SECRET.into(), WEBHOOK_SECRET.into()],
+            commerce_secrets: Vec::new(),
+            tolerance: Duration::from_mins(5),
         };
-        let router = api::router(world.engine.clone(), settings, Health::default());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = Served::selling(&world.engine, (checkout, opens)).await.address;
         let new_key = CreateKey {
             name: "test".to_owned(),
             scopes: Scope::ALL.to_vec(),

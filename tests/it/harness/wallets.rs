@@ -23,10 +23,15 @@ impl Wallet {
 
     /// An EIP-4361 message with its signature.
     pub fn sign(&self, nonce: &str, issued_at: Millis) -> (String, String) {
+        self.sign_at((DOMAIN, URI), nonce, issued_at)
+    }
+
+    /// The same for another domain.
+    pub fn sign_at(&self, (domain, uri): (&str, &str), nonce: &str, issued_at: Millis) -> (String, String) {
         let address = self.address().to_checksum(None);
         let issued_at = rfc3339(issued_at);
         let message = format!(
-            "{DOMAIN} wants you to sign in with your Ethereum account:\n{address}\n\n\nURI: {URI}\nVersion: 1\n\
+            "{domain} wants you to sign in with your Ethereum account:\n{address}\n\n\nURI: {uri}\nVersion: 1\n\
              Chain ID: {CHAIN}\nNonce: {nonce}\nIssued At: {issued_at}"
         );
         let signature = self.0.sign_message_sync(message.as_bytes()).unwrap();
