@@ -332,6 +332,7 @@ fn routes(
         checkout: config.checkout.clone(),
         provider,
         tokens: Arc::clone(tokens),
+        receipts: config.receipts,
         looks: Arc::clone(looks),
     };
     api::router(engine.clone(), settings, health.clone())

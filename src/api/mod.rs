@@ -29,6 +29,7 @@ mod probes;
 mod problem;
 mod qr;
 mod query;
+mod receipts;
 mod streams;
 mod subscription;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod wallets;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
@@ -79,6 +81,8 @@ pub struct Settings {
     pub provider: Option<Arc<dyn CheckoutProvider>>,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// How receipts are made.
+    pub receipts: config::Receipts,
     /// Looks at transactions that were never read.
     pub looks: Arc<dyn LookUp>,
 }
@@ -99,6 +103,7 @@ struct App {
     document: String,
     seats: Arc<Seats>,
     pages: Pages,
+    receipt_ttl: Duration,
 }
 
 type Shared = Arc<App>;
@@ -138,18 +143,21 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
         .routes(routes!(documents::show))
+        .routes(routes!(receipts::keys))
         .routes(routes!(pages::pay));
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
-        .routes(routes!(verify::verify));
+        .routes(routes!(verify::verify))
+        .routes(routes!(receipts::create));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::delete));
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()
         .routes(routes!(wallets::nonce))
-        .routes(routes!(wallets::link));
+        .routes(routes!(wallets::link))
+        .routes(routes!(wallets::unlink));
     let wallets_reads = group().routes(routes!(wallets::list));
     let mut table = vec![
         (Guard::Open, probes),
@@ -246,6 +254,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         checkout,
         provider,
         tokens,
+        receipts,
         looks,
     } = settings;
     let app = Arc::new(App {
@@ -255,6 +264,7 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
+        receipt_ttl: receipts.ttl,
         engine,
         stripe,
         checkout,

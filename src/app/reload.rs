@@ -76,7 +76,7 @@ impl App {
         if changes
             .sections
             .iter()
-            .any(|section| ["server", "stripe", "checkout", "jwt"].contains(section))
+            .any(|section| ["server", "receipts", "stripe", "checkout", "jwt"].contains(section))
         {
             (self.tokens, self.published) = (tokens, published);
             let routes = routes(

@@ -65,6 +65,7 @@ impl Changes {
             ("server", limits(before) != limits(after)),
             ("payments", before.payments != after.payments),
             ("wallets", before.wallets != after.wallets),
+            ("receipts", before.receipts != after.receipts),
             ("stripe", before.stripe != after.stripe),
             ("checkout", before.checkout != after.checkout),
             ("jwt", before.jwt != after.jwt),

@@ -24,7 +24,7 @@ use std::path::Path;
 pub use changes::{Change, Changes};
 pub use checked::{
     CatalogueSettings, Chain, Checkout, CheckoutApi, ClaimPath, Config, Endpoint, Jwks, JwksUrl, Jwt,
-    KeyAlgorithm, Log, Payments, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
+    KeyAlgorithm, Log, Payments, Receipts, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
 };
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault};

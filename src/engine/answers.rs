@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
+use super::receipts::ReceiptKeys;
 use crate::domain::{
     AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Reading, Source, TenantId,
     UserId, WalletLink,
@@ -74,8 +75,10 @@ pub(super) enum Change {
     Notices(ChainId, Vec<Notice>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
+    WalletReleased(WalletLink),
     Gate(Box<Gate>),
     GateRemoved(TenantId, GateId),
+    ReceiptKeys(ReceiptKeys),
 }
 
 impl Change {
@@ -121,6 +124,7 @@ pub(super) struct Answers {
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
+    receipt_keys: RwLock<Arc<ReceiptKeys>>,
     sightings: Mutex<HashMap<ChargeId, Sighting>>,
 }
 
@@ -230,6 +234,7 @@ impl Answers {
             tenants: RwLock::new(tenants),
             wallets: RwLock::new(wallets),
             gates: RwLock::new(gates),
+            receipt_keys: RwLock::new(Arc::new(ReceiptKeys::load(conn).await?)),
             sightings: Mutex::default(),
         })
     }
@@ -276,6 +281,7 @@ impl Answers {
         *write(&self.tenants) = take(loaded.tenants);
         *write(&self.wallets) = take(loaded.wallets);
         *write(&self.gates) = take(loaded.gates);
+        *write(&self.receipt_keys) = take(loaded.receipt_keys);
         Ok(())
     }
 
@@ -291,40 +297,23 @@ impl Answers {
                 chain,
                 stalled,
                 quarantined,
-            } => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    state.stalled = stalled;
-                    state.quarantined = quarantined;
+            } => self.change(chain, |state| {
+                state.stalled = stalled;
+                state.quarantined = quarantined;
+            }),
+            Change::Beat(chain, beat) => self.change(chain, |state| state.beat = Some(beat)),
+            Change::ChainLoaded(chain, mut loaded) => self.change(chain, |state| {
+                // Watches are never removed: one that was not loaded was added since.
+                for (contract, known) in state.contracts.drain() {
+                    loaded.contracts.entry(contract).or_insert(known);
                 }
-            }
-            Change::Beat(chain, beat) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).beat = Some(beat);
-                }
-            }
-            Change::ChainLoaded(chain, mut loaded) => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    // Watches are never removed: one that was not loaded was added since.
-                    for (contract, known) in state.contracts.drain() {
-                        loaded.contracts.entry(contract).or_insert(known);
-                    }
-                    *state = *loaded;
-                }
-            }
-            Change::Notices(chain, notices) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).notices = notices;
-                }
-            }
-            Change::WatchRestarted(chain, watch) => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    state.contracts.remove(&watch.contract);
-                    state.put_watch(watch);
-                }
-            }
+                *state = *loaded;
+            }),
+            Change::Notices(chain, notices) => self.change(chain, |state| state.notices = notices),
+            Change::WatchRestarted(chain, watch) => self.change(chain, |state| {
+                state.contracts.remove(&watch.contract);
+                state.put_watch(watch);
+            }),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
                 if tenants
@@ -341,12 +330,24 @@ impl Answers {
                     linked.insert(place, link.address);
                 }
             }
+            Change::WalletReleased(link) => {
+                if let Some(linked) = write(&self.wallets).get_mut(&(link.tenant, link.user)) {
+                    linked.retain(|address| *address != link.address);
+                }
+            }
             Change::Gate(gate) => {
                 write(&self.gates).insert(gate.id.clone(), Arc::from(gate));
             }
             Change::GateRemoved(tenant, id) => {
                 write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
             }
+            Change::ReceiptKeys(keys) => *write(&self.receipt_keys) = Arc::new(keys),
+        }
+    }
+
+    fn change(&self, chain: ChainId, change: impl FnOnce(&mut ChainState)) {
+        if let Some(lock) = self.state(chain) {
+            change(&mut write(&lock));
         }
     }
 
@@ -373,6 +374,10 @@ impl Answers {
             drop(state);
             self.unsight(chain, heights.read.map_or(0, |read| read.number));
         }
+    }
+
+    pub(super) fn receipt_keys(&self) -> Arc<ReceiptKeys> {
+        Arc::clone(&read(&self.receipt_keys))
     }
 
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {

@@ -48,6 +48,7 @@ pub(super) async fn settle_charges(
     absent: Option<(ChainId, Millis)>,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
+    let mut changed: Vec<Charge> = Vec::new();
     let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
     for loaded in load(work, touched).await? {
         let before = &loaded.charge;
@@ -82,13 +83,17 @@ pub(super) async fn settle_charges(
             tenants.insert(before.terms.tenant.clone());
         }
         if after.sequence != before.sequence {
-            write(work, &after, &loaded).await?;
+            tell(work, &after, &loaded).await?;
         }
         let is_less = after.totals.seen != before.totals.seen && after.flags.has(ChargeFlag::Underpaid);
         if let Some(token) = token.filter(|_| is_less && loaded.payments.len() <= MAX_PARTS) {
             charges::lease_rest(work, &after, token.decimals).await?;
         }
+        if after.sequence != before.sequence {
+            changed.push(after);
+        }
     }
+    work.tx.update_charges(&changed).await?;
     for tenant in tenants {
         refold_account(work, &tenant).await?;
     }
@@ -176,9 +181,9 @@ fn apply(before: &Charge, standing: Standing) -> Charge {
     after
 }
 
-async fn write(work: &mut Work<'_>, after: &Charge, loaded: &Loaded) -> Result<(), EngineError> {
+/// Records a change of a charge, and owes its events.
+async fn tell(work: &mut Work<'_>, after: &Charge, loaded: &Loaded) -> Result<(), EngineError> {
     let before = &loaded.charge;
-    work.tx.update_charge(after).await?;
     work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));

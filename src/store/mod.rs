@@ -20,6 +20,7 @@ mod lock;
 mod notice;
 mod outbox;
 mod payment;
+mod receipt;
 mod reference;
 mod renewal;
 mod review;
@@ -36,7 +37,10 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
-pub use access::{Nonce, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at};
+pub use access::{
+    Nonce, WalletRelease, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of,
+    wallet_release, wallets_at,
+};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,
@@ -61,6 +65,7 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
     payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
+pub use receipt::{ReceiptKey, receipt_keys};
 pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
 pub use review::{

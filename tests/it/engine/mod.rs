@@ -21,6 +21,7 @@ mod mistrust;
 mod notices;
 mod proofs;
 mod quarantine;
+mod receipts;
 mod references;
 mod refunds;
 mod requests;

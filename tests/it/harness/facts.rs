@@ -11,12 +11,13 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 31] = [
+const TABLES: [&str; 33] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
     "server_secret",
+    "receipt_key",
     "charge_reference",
     "token_domain",
     "token_notice",
@@ -40,6 +41,7 @@ const TABLES: [&str; 31] = [
     "gate",
     "wallet_nonce",
     "wallet_link",
+    "wallet_release",
     "outbox",
     "delivery",
     "audit",

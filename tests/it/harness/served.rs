@@ -60,6 +60,9 @@ impl Served {
             provider,
             tokens,
             looks: app::looks(engine, &network),
+            receipts: config::Receipts {
+                ttl: Duration::from_mins(5),
+            },
         };
         let router = api::router(engine.clone(), settings, Health::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use tollgate::domain::{Millis, WalletLink};
-use tollgate::engine::{EngineError, IssueNonce, LinkWallet, rfc3339};
+use tollgate::engine::{EngineError, IssueNonce, LinkWallet, UnlinkWallet, rfc3339};
 
 use super::world::{CHAIN, DOMAIN, URI, World, origin, tenant};
 
@@ -65,6 +65,17 @@ impl World {
             signature,
         };
         self.engine.execute(link).await
+    }
+
+    /// Takes a wallet from a user.
+    pub async fn unlink(&self, of: &str, user: &str, wallet: &Wallet) -> Result<(), EngineError> {
+        let unlink = UnlinkWallet {
+            origin: origin(),
+            tenant: tenant(of),
+            user: user.parse().unwrap(),
+            address: wallet.address(),
+        };
+        self.engine.execute(unlink).await
     }
 
     /// Links a wallet to a user, as it should go.
