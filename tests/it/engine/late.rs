@@ -2,16 +2,19 @@
 
 use tollgate::engine::{AssignPayment, CreateCharge};
 
-use super::reviews::{code, dollars, key};
+use super::reviews::{code, dollars, key, refund};
 use crate::harness::blocks::tx;
 use crate::harness::databases::{Database, on_both};
 use crate::harness::wallets::Wallet;
-use crate::harness::world::{Asked, GRACE_MS, HOUR_MS, TTL_MS, World, asked, origin, payment_from, pro_for};
+use crate::harness::world::{
+    Asked, CHAIN, GRACE_MS, HOUR_MS, TTL_MS, World, asked, origin, payment_from, pro_for,
+};
 
 on_both!(
     a_late_claim_for_a_changed_price_is_held_and_an_operator_may_accept_it,
     what_came_after_grace_is_claimed_by_nobody_and_assigned_only_with_a_word,
     an_ignored_payment_flags_its_charge_no_more,
+    what_was_decided_of_a_payment_outlives_a_reorganisation,
     a_refused_replay_tells_nothing_of_another_users_charge,
 );
 
@@ -90,6 +93,29 @@ async fn an_ignored_payment_flags_its_charge_no_more(database: Database) {
     assert_eq!(world.standing(&asked).await.1, "held");
     world.ignore(key(1), "sent back by hand").await.unwrap();
     assert_eq!(world.standing(&asked).await.1, "");
+    world.assert_reload_is_identity().await;
+}
+
+async fn what_was_decided_of_a_payment_outlives_a_reorganisation(database: Database) {
+    let mut world = World::settled(database).await;
+    let asked = world.ask("acme").await;
+    let wallet = Wallet::of(1);
+    let paid = || tx(1, vec![payment_from(wallet.address(), dollars(150))]);
+    let below = world.blocks.tip().unwrap().number;
+    world.mine(&[paid()]).await;
+    world.engine.execute(refund(key(1), 9, None)).await.unwrap();
+    // Proven since: a rule would give it to that charge now.
+    world.link("acme", "jo", &wallet).await;
+    world
+        .claim(("acme", "jo"), key(1).tx_hash, Some(&asked))
+        .await
+        .unwrap();
+    world.reorg(below, &[&[], &[paid()]]).await;
+    world.mine_empty(3).await;
+    assert_eq!(world.state(&asked).await, "open");
+    assert_eq!(world.queue().await.len(), 0);
+    let resource = format!("payment:eip155:{CHAIN}:{}:0", key(1).tx_hash);
+    assert_eq!(world.events(&resource).await, ["payment.unmatched"]);
     world.assert_reload_is_identity().await;
 }
 
