@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tollgate::billing::Catalogue;
-use tollgate::domain::{Amount, Interval, Provider, WhenActive};
+use tollgate::domain::{Amount, Interval, Sender, WhenActive};
 use tollgate::engine::{
     ApplyInbox, CancelPlan, ChangePlan, CreateCharge, Engine, EngineError, ExpireCharges, ReceiveEvent,
     RefoldDue, RemindRenewals,
@@ -281,7 +281,7 @@ async fn stripe(world: &World, id: &str, after_s: i64, status: &str) {
         }},
     });
     let receive = ReceiveEvent {
-        provider: Provider::Stripe,
+        provider: Sender::Stripe,
         event_id: id.to_owned(),
         kind: "customer.subscription.updated".to_owned(),
         body,
