@@ -8,6 +8,7 @@ mod charge;
 mod credit;
 mod finality;
 mod gate;
+mod hosted;
 mod ids;
 mod look;
 mod notice;
@@ -26,6 +27,9 @@ pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
     AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
+};
+pub use hosted::{
+    CheckoutKey, CheckoutService, Heard, HostedPayment, HostedReport, HostedState, Price, Sender, SenderError,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};

@@ -11,7 +11,7 @@ use tollgate::store::{Store, Watch};
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 33] = [
     "chain",
     "header",
     "charge",
@@ -23,6 +23,7 @@ const TABLES: [&str; 32] = [
     "token_notice",
     "observation",
     "payment",
+    "hosted_payment",
     "claim",
     "refund",
     "payment_candidate",
