@@ -5,7 +5,7 @@ use alloy::primitives::{Address, B256};
 use super::*;
 use crate::domain::{
     BlockRef, ChainId, CheckoutKey, CheckoutService, Grounds, HostedPayment, HostedState, Interval, Level,
-    PaymentKey, PlanId, Product, Quote,
+    NATIVE_COIN, PaymentKey, PlanId, Product, Quote,
 };
 
 const DUE: u64 = 15_001_234;
