@@ -145,6 +145,7 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(streams::events));
     let gates = group()
         .routes(routes!(gates::create))
+        .routes(routes!(gates::update))
         .routes(routes!(gates::delete));
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()

@@ -8,12 +8,14 @@ mod charge;
 mod credit;
 mod finality;
 mod gate;
+mod holding;
 mod ids;
 mod payment;
 mod plan;
 mod product;
 mod review;
 mod role;
+mod rule;
 mod source;
 mod transfer;
 
@@ -23,7 +25,10 @@ pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Ref
 pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
-    AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
+    AsOf, Decision, Eligibility, Gap, Gate, GateAction, LeafTrace, Need, Read, Reading, WalletLink,
+};
+pub use holding::{
+    Asset, CONSECUTIVE_TRANSFER, Fault, Scope, TRANSFER_BATCH, TRANSFER_SINGLE, TokenId, TokenIdError,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use payment::{
@@ -34,6 +39,7 @@ pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use role::Role;
+pub use rule::{Aggregation, ContractAt, Contracts, IdMatch, IdRange, Rule};
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
 pub use transfer::{AUTHORIZATION_USED, Standard, TRANSFER, Token, TokenDomain, Transfer};
 

@@ -12,15 +12,17 @@ pub const TRANSFER: B256 = b256!("0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4
 pub const AUTHORIZATION_USED: B256 =
     b256!("0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5");
 
-/// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
-/// its third argument is indexed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Which token standard a log follows. ERC-20 and ERC-721 share the signature of `Transfer`, and differ in whether its third
+/// argument is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standard {
     /// EIP-20: the value is an amount.
     Erc20,
     /// EIP-721: the value is a token id.
     Erc721,
+    /// EIP-1155: an amount of a token id.
+    Erc1155,
 }
 
 /// One `Transfer(address,address,uint256)`.

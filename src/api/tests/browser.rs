@@ -93,6 +93,7 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("GET /api/token-gates", Needs::User(Role::Admin)),
     ("POST /api/token-gates", Needs::User(Role::Admin)),
     ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
+    ("PUT /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("DELETE /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("POST /api/billing/crypto/claim", Needs::User(Role::User)),
     ("GET /api/admin/payments", Needs::Key),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256, Bloom, Bytes};
 use serde_json::{Value, json};
 
-use super::node::{
+use super::node::{coins, 
     CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, endpoint, filter, internet, settings, transfer,
 };
 use crate::chain::{ChainError, ChainReader, ErrorClass, LogFilter, Unproven, connect};
@@ -59,12 +59,7 @@ fn chain() -> Chain {
 
 fn holdings() -> LogFilter {
     let none = BTreeSet::new();
-    LogFilter::new(
-        &none,
-        &none,
-        &BTreeSet::from([GATE]),
-        &BTreeSet::from([crate::domain::TRANSFER]),
-    )
+    LogFilter::new(&none, &none, &coins(GATE))
 }
 
 fn reason(error: &ChainError) -> Option<Unproven> {

@@ -1,13 +1,12 @@
 //! What the database holds after a scenario, and whether an engine that starts from it answers as the running one does.
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use sqlx::{AssertSqlSafe, Row as _};
-use tollgate::domain::{
-    Amount, ChainId, Gate, GateAction, Heights, Reading, Rule, TenantId, UserId, WalletLink,
-};
-use tollgate::engine::{ChainAnswer, Engine, GateAnswer, TenantView};
+use tollgate::domain::{ChainId, Gate, GateAction, Heights, Reading, TenantId, UserId, WalletLink};
+use tollgate::engine::{ChainAnswer, Engine, GateAnswer, Subject, TenantView};
 use tollgate::store::{Store, Watch};
 
+use super::holders::nfts;
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
@@ -79,14 +78,14 @@ pub fn decide(engine: &Engine, chain_id: ChainId, contract: Address, holder: Add
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: Rule::Erc721Balance {
-            chain_id,
-            contract,
-            at_least: Amount(U256::ONE),
-        },
+        rule: nfts(chain_id, contract),
         created_at: 0,
     };
-    engine.decide(&gate, &[holder])
+    let subject = Subject {
+        user: None,
+        wallets: vec![holder],
+    };
+    engine.decide(&gate, &subject)
 }
 
 /// All that an engine answers from memory.

@@ -1,7 +1,10 @@
 //! Gates, nonces and wallets.
 
-use alloy::primitives::Address;
-use tollgate::domain::{Amount, Gate, GateAction, Rule, WalletLink, WalletOwner};
+use alloy::primitives::{Address, U256};
+use tollgate::domain::{
+    Aggregation, Amount, ContractAt, Contracts, Gate, GateAction, IdMatch, IdRange, Rule, TokenId, WalletLink,
+    WalletOwner,
+};
 use tollgate::store::{self, Nonce};
 
 use super::samples::{CHAIN, MOST, TOKEN, begin, open, tenant, user};
@@ -16,9 +19,9 @@ on_both!(
 async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
     let (store, _database) = open(database).await;
     let leaf = |at_least| Rule::Erc721Balance {
-        chain_id: CHAIN,
-        contract: TOKEN,
+        contracts: Contracts::one(CHAIN, TOKEN),
         at_least,
+        aggregation: Aggregation::PerWallet,
     };
     let simple = Gate {
         id: "gate-b".parse().unwrap(),
@@ -42,6 +45,37 @@ async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
             Rule::All {
                 of: vec![leaf(Amount::from(4))],
             },
+            Rule::Erc20Balance {
+                contracts: Contracts::Many {
+                    contracts: vec![ContractAt {
+                        decimals: Some(6),
+                        ..ContractAt::new(CHAIN, TOKEN)
+                    }],
+                },
+                at_least: None,
+                at_most: Some(MOST),
+                aggregation: Aggregation::Sum,
+            },
+            Rule::Erc721Token {
+                contracts: Contracts::one(CHAIN, TOKEN),
+                ids: vec![TokenId(MOST.0)],
+                ranges: vec![IdRange {
+                    from: TokenId(U256::ZERO),
+                    to: TokenId(MOST.0),
+                }],
+            },
+            Rule::Erc1155Balance {
+                contracts: Contracts::one(CHAIN, TOKEN),
+                ids: vec![TokenId(U256::ZERO)],
+                at_least: MOST,
+                id_match: IdMatch::All,
+                aggregation: Aggregation::PerWallet,
+            },
+            Rule::PlanActive { plan: "pro".into() },
+            Rule::Allowlist {
+                wallets: vec![TOKEN],
+                users: vec![user("jo")],
+            },
         ],
     };
     let full = Gate {
@@ -59,6 +93,26 @@ async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
     tx.insert_gate(&full).await.unwrap();
     let gates = store::gates(tx.conn()).await.unwrap();
     assert_eq!(gates, [full.clone(), simple.clone()]);
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    let found = store::gate(tx.conn(), &acme, &full.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&full));
+    assert_eq!(store::gate(tx.conn(), &globex, &full.id).await.unwrap(), None);
+    let changed = Gate {
+        id: simple.id.clone(),
+        created_at: simple.created_at,
+        ..full.clone()
+    };
+    tx.update_gate(&Gate {
+        tenant: globex,
+        ..changed.clone()
+    })
+    .await
+    .unwrap();
+    assert_eq!(store::gates(tx.conn()).await.unwrap(), gates, "another tenant's");
+    tx.update_gate(&changed).await.unwrap();
+    let found = store::gate(tx.conn(), &acme, &simple.id).await.unwrap();
+    assert_eq!(found, Some(changed));
+    tx.update_gate(&simple).await.unwrap();
     assert!(!tx.delete_gate(&tenant("globex"), &full.id).await.unwrap());
     assert!(tx.delete_gate(&tenant("acme"), &full.id).await.unwrap());
     assert!(!tx.delete_gate(&tenant("acme"), &full.id).await.unwrap());

@@ -1,6 +1,6 @@
 //! Heights, headers, and what is forgotten.
 
-use tollgate::domain::{Heights, Held, Reference, Settled};
+use tollgate::domain::{Asset, Heights, Held, Reference, Scope, Settled, Standard};
 use tollgate::store::{self, BalanceRow, Movement, Role};
 
 use super::samples::{
@@ -118,6 +118,7 @@ async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Databa
         sender: PAYER,
         recipient: PAYER,
         quantity: MOST.0,
+        asset: Asset::all(Standard::Erc20),
     };
     let movements: Vec<_> = (1..=5).map(movement).collect();
     tx.insert_movements(CHAIN, &movements).await.unwrap();
@@ -173,7 +174,7 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
             .await
             .unwrap();
         tx.insert_header(chain, &header(3)).await.unwrap();
-        tx.insert_watch(chain, TOKEN, 5).await.unwrap();
+        tx.insert_watch(chain, TOKEN, (5, Scope::of(Standard::Erc20))).await.unwrap();
         let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
         watch.live_from = Some(9);
         watch.next_number = 9;
@@ -181,6 +182,7 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         let balance = BalanceRow {
             contract: TOKEN,
             holder: PAYER,
+            asset: Asset::all(Standard::Erc20),
             value: MOST.0,
         };
         tx.put_balances(chain, &[balance]).await.unwrap();
