@@ -237,8 +237,15 @@ fn leaf(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
     let standard = gate.token_type.to_ascii_lowercase();
     if standard == "erc20" {
         if !ids.is_empty() || gate.min_token_count.is_some() {
-            let field = if ids.is_empty() { "minTokenCount" } else { "tokenIds" };
-            return Err(Problem::invalid(field, "is for NFTs: of an ERC-20 say minBalance"));
+            let field = if ids.is_empty() {
+                "minTokenCount"
+            } else {
+                "tokenIds"
+            };
+            return Err(Problem::invalid(
+                field,
+                "is for NFTs: of an ERC-20 say minBalance",
+            ));
         }
         leaf["type"] = "erc20_balance".into();
         leaf["decimals"] = json!(gate.decimals);
@@ -281,7 +288,12 @@ fn base_units(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
     let text = match &gate.min_balance {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
-        _ => return Err(Problem::invalid("minBalance", "must be a number of tokens such as \"1.5\"")),
+        _ => {
+            return Err(Problem::invalid(
+                "minBalance",
+                "must be a number of tokens such as \"1.5\"",
+            ));
+        }
     };
     let written = gate.decimals.as_ref().and_then(Value::as_u64);
     let known = || {
@@ -289,7 +301,9 @@ fn base_units(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
         let contract = access::parse_address(gate.contract_address.as_ref()?.as_str()?);
         engine.decimals(chain, contract.ok()?)
     };
-    let decimals = written.and_then(|decimals| u8::try_from(decimals).ok()).or_else(known);
+    let decimals = written
+        .and_then(|decimals| u8::try_from(decimals).ok())
+        .or_else(known);
     let decimals = decimals.ok_or_else(|| {
         let problem = "is needed: minBalance is in whole tokens, and this token is not configured here";
         Problem::invalid("decimals", problem)
@@ -301,7 +315,11 @@ fn base_units(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
 
 /// Where a field of the leaf stands in the published shape.
 fn published(gate: &NetworkGate, pointer: &str) -> String {
-    let minimum = if gate.min_token_count.is_some() { "/minTokenCount" } else { "/minBalance" };
+    let minimum = if gate.min_token_count.is_some() {
+        "/minTokenCount"
+    } else {
+        "/minBalance"
+    };
     let places = [
         ("/chainId", "/network"),
         ("/contract", "/contractAddress"),

@@ -295,7 +295,10 @@ mod tests {
 
     #[test]
     fn of_each_contract_only_the_events_that_count_are_asked_for() {
-        let (nft, pass) = (Scope::of(Standard::Erc721), Scope::of(Standard::Erc1155).with_ids());
+        let (nft, pass) = (
+            Scope::of(Standard::Erc721),
+            Scope::of(Standard::Erc1155).with_ids(),
+        );
         let (other, third) = (Address::repeat_byte(5), Address::repeat_byte(6));
         let contracts = scopes(&[(GATE, pass), (other, nft), (third, pass)]);
         let filter = LogFilter::new(&set(&[]), &set(&[]), &contracts);
@@ -316,11 +319,20 @@ mod tests {
         ] {
             let log = of(contract, event);
             assert_eq!(filter.matches(&log), is_ours, "{contract} {event}");
-            assert_eq!(filter.bloom_hit(&bloom(&log)).holdings, is_ours, "{contract} {event}");
+            assert_eq!(
+                filter.bloom_hit(&bloom(&log)).holdings,
+                is_ours,
+                "{contract} {event}"
+            );
         }
         let asked = filter.subscriptions();
-        let passes = asked.iter().find(|query| query["address"] == json!([GATE, third]));
-        assert_eq!(passes.unwrap()["topics"], json!([[TRANSFER_SINGLE, TRANSFER_BATCH]]));
+        let passes = asked
+            .iter()
+            .find(|query| query["address"] == json!([GATE, third]));
+        assert_eq!(
+            passes.unwrap()["topics"],
+            json!([[TRANSFER_SINGLE, TRANSFER_BATCH]])
+        );
         assert_eq!(asked.len(), 2);
     }
 

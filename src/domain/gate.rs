@@ -3,9 +3,7 @@
 use alloy::primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BlockRef, ChainId, ContractAt, Fault, GateId, Millis, Rule, Scope, TenantId, TokenId, UserId,
-};
+use super::{BlockRef, ChainId, ContractAt, Fault, GateId, Millis, Rule, Scope, TenantId, TokenId, UserId};
 
 /// One contract that a rule reads, and what must be kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

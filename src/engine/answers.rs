@@ -297,7 +297,8 @@ impl Answers {
 
     /// How many tokens of a contract are kept one by one.
     pub(super) fn tokens_kept(&self, chain: ChainId, contract: Address) -> usize {
-        self.state(chain).map_or(0, |lock| read(&lock).tokens_kept(contract))
+        self.state(chain)
+            .map_or(0, |lock| read(&lock).tokens_kept(contract))
     }
 
     /// In the order of their contracts.

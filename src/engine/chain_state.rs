@@ -165,9 +165,15 @@ impl ChainState {
 
     pub(super) fn balance(&self, contract: Address, asset: Asset, wallet: Address) -> Reading {
         let scope = Scope::of(asset.standard);
-        let needed = if asset.id.is_some() { scope.with_ids() } else { scope };
+        let needed = if asset.id.is_some() {
+            scope.with_ids()
+        } else {
+            scope
+        };
         self.known(contract, needed)
-            .map_or_else(Reading::Unknown, |known| Reading::Known(known.folded(wallet, asset)))
+            .map_or_else(Reading::Unknown, |known| {
+                Reading::Known(known.folded(wallet, asset))
+            })
     }
 
     /// Whether a wallet holds an ERC-721 token in one of these ranges: 1, or 0.

@@ -154,7 +154,10 @@ impl Moves {
     /// Gives the recipient so much more, and the sender so much less, of all that they hold and of the token.
     fn shift(&mut self, movement: &Movement, quantity: U256) {
         let Asset { standard, id } = movement.asset;
-        let parties = [(movement.recipient, quantity), (movement.sender, quantity.wrapping_neg())];
+        let parties = [
+            (movement.recipient, quantity),
+            (movement.sender, quantity.wrapping_neg()),
+        ];
         for (holder, by) in parties {
             self.add(movement.contract, holder, Asset::all(standard), by);
             if id.is_some() {
@@ -296,9 +299,7 @@ pub(super) fn lower(known: Option<u64>, number: u64) -> Option<u64> {
 
 /// Whether a contract has more tokens than are kept, whatever becomes of its blocks.
 fn is_crowded(watch: &Watch) -> bool {
-    watch
-        .crowded_at
-        .is_some_and(|block| block <= watch.from_number)
+    watch.crowded_at.is_some_and(|block| block <= watch.from_number)
 }
 
 /// What is counted of a contract from now on.

@@ -10,8 +10,8 @@ use super::view::{ChargeView, EntitlementView, SourceView};
 use super::{Engine, EngineError, matching, references};
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
-    BlockRef, ChainId, Charge, ChargeId, ChargeState, Entitlement, Flags, Gate, GateId, Grounds, Level, Millis,
-    Payment, PaymentKey, PaymentState, TenantId, TokenDomain, UserId, WalletLink,
+    BlockRef, ChainId, Charge, ChargeId, ChargeState, Entitlement, Flags, Gate, GateId, Grounds, Level,
+    Millis, Payment, PaymentKey, PaymentState, TenantId, TokenDomain, UserId, WalletLink,
 };
 use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};

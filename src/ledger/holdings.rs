@@ -115,7 +115,9 @@ fn consecutive(
         return Err(Fault::MalformedLog);
     };
     let (first, last) = (U256::from_be_bytes(first.0), U256::from_be_slice(&log.data));
-    let (from, to) = topic_address(from).zip(topic_address(to)).ok_or(Fault::MalformedLog)?;
+    let (from, to) = topic_address(from)
+        .zip(topic_address(to))
+        .ok_or(Fault::MalformedLog)?;
     let above = last.checked_sub(first).ok_or(Fault::MalformedLog)?;
     // Nobody holds 2^256 tokens.
     let count = above.checked_add(U256::ONE).ok_or(Fault::MalformedLog)?;
@@ -139,7 +141,11 @@ fn consecutive(
         }
         _ => {
             each(moved(count, None));
-            if scope.keeps_ids() { Err(Fault::TooManyTokens) } else { Ok(()) }
+            if scope.keeps_ids() {
+                Err(Fault::TooManyTokens)
+            } else {
+                Ok(())
+            }
         }
     }
 }
@@ -150,7 +156,9 @@ fn parties(log: &LogEntry) -> Result<(Address, Address), Fault> {
         return Err(Fault::MalformedLog);
     };
     topic_address(operator).ok_or(Fault::MalformedLog)?;
-    topic_address(from).zip(topic_address(to)).ok_or(Fault::MalformedLog)
+    topic_address(from)
+        .zip(topic_address(to))
+        .ok_or(Fault::MalformedLog)
 }
 
 /// `TransferSingle(address indexed, address indexed, address indexed, uint256 id, uint256 value)`.

@@ -412,7 +412,8 @@ impl WriteTx {
         let Some(first) = rows.first() else {
             return Ok(());
         };
-        let each = (0..rows.len()).map(|row| format!("(holder = ${} and asset = ${})", 3 + 2 * row, 4 + 2 * row));
+        let each =
+            (0..rows.len()).map(|row| format!("(holder = ${} and asset = ${})", 3 + 2 * row, 4 + 2 * row));
         let each: Vec<String> = each.collect();
         let text = format!(
             "delete from balance where chain = $1 and contract = $2 and ({})",
@@ -422,7 +423,9 @@ impl WriteTx {
             .bind(int(chain.0))
             .bind(first.contract.to_vec());
         for balance in rows {
-            query = query.bind(balance.holder.to_vec()).bind(asset_blob(balance.asset));
+            query = query
+                .bind(balance.holder.to_vec())
+                .bind(asset_blob(balance.asset));
         }
         query.execute(self.conn()).await?;
         Ok(())

@@ -34,7 +34,9 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 use crate::config::StoreSettings;
 
-pub use access::{Nonce, gate, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at};
+pub use access::{
+    Nonce, gate, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at,
+};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,

@@ -177,7 +177,11 @@ impl<R: Readings> Deciding<'_, R> {
     }
 
     fn listed(&self, wallets: &[Address], users: &[UserId]) -> Reading {
-        let by_wallet = self.readings.wallets().iter().any(|wallet| wallets.contains(wallet));
+        let by_wallet = self
+            .readings
+            .wallets()
+            .iter()
+            .any(|wallet| wallets.contains(wallet));
         let by_user = self.readings.user().map(|user| users.contains(user));
         match (by_wallet, by_user) {
             (true, _) | (_, Some(true)) => Reading::Known(U256::ONE),

@@ -15,7 +15,10 @@ pub(super) struct Rewritten {
 impl Rewritten {
     /// The same error at the place that the caller wrote.
     pub fn original(&self, error: RuleError) -> RuleError {
-        let place = self.places.iter().find(|(leaf, _)| error.pointer.starts_with(leaf));
+        let place = self
+            .places
+            .iter()
+            .find(|(leaf, _)| error.pointer.starts_with(leaf));
         let pointer = place.map(|(_, flat)| (*flat).to_owned());
         RuleError {
             pointer: pointer.unwrap_or(error.pointer),
@@ -62,12 +65,17 @@ pub(super) fn rewrite(flat: &Map<String, Value>) -> Result<Rewritten, RuleError>
         (Some("specific_token"), "erc721" | "erc1155") => {
             only(condition, "/condition", &["tokenId"])?;
             let id = id.ok_or_else(|| RuleError::new("/condition/tokenId", "is missing: name the token"))?;
-            let kind = if standard == "erc721" { "erc721_token" } else { "erc1155_balance" };
+            let kind = if standard == "erc721" {
+                "erc721_token"
+            } else {
+                "erc1155_balance"
+            };
             leaf["type"] = kind.into();
             leaf["ids"] = json!([id]);
         }
         (Some("specific_token"), _) => {
-            let message = "is \"specific_token\", and an ERC-20 has no single tokens: use \"minimum_balance\"";
+            let message =
+                "is \"specific_token\", and an ERC-20 has no single tokens: use \"minimum_balance\"";
             return Err(RuleError::new("/condition/type", message));
         }
         (Some(kind @ "trait_match"), _) => return Err(not_available("/condition/type", kind)),

@@ -93,7 +93,9 @@ pub(super) fn leaf(rule: &Rule, is_negated: bool) -> Vec<LintCode> {
         Rule::Erc20Balance { at_most: Some(_), .. } if !is_negated => {
             found.push(LintCode::AtMostIsNegation);
         }
-        Rule::Erc20Balance { at_least: Some(_), .. }
+        Rule::Erc20Balance {
+            at_least: Some(_), ..
+        }
         | Rule::Erc721Balance { .. }
         | Rule::Erc721Token { .. }
         | Rule::Erc1155Balance { .. }
@@ -112,11 +114,20 @@ pub(super) fn leaf(rule: &Rule, is_negated: bool) -> Vec<LintCode> {
 /// Whether two branches of an `all` leave nothing between them: the same holding, more than allowed.
 pub(super) fn contradict(of: &[Rule]) -> bool {
     let branches: Vec<_> = of.iter().filter_map(bounds).collect();
-    branches.iter().enumerate().any(|(index, (contracts, aggregation, least, _))| {
-        // Of single wallets each branch may mean another.
-        *aggregation == Aggregation::Sum
-            && branches.iter().enumerate().any(|(other, (same, aggregation, _, most))| {
-                other != index && same == contracts && *aggregation == Aggregation::Sum && least > most
-            })
-    })
+    branches
+        .iter()
+        .enumerate()
+        .any(|(index, (contracts, aggregation, least, _))| {
+            // Of single wallets each branch may mean another.
+            *aggregation == Aggregation::Sum
+                && branches
+                    .iter()
+                    .enumerate()
+                    .any(|(other, (same, aggregation, _, most))| {
+                        other != index
+                            && same == contracts
+                            && *aggregation == Aggregation::Sum
+                            && least > most
+                    })
+        })
 }

@@ -251,8 +251,9 @@ impl<S: Surroundings> Reader<'_, S> {
         for (index, value) in self.counted(node, "contracts")?.iter().enumerate() {
             let pointer = format!("{}/contracts/{index}", node.pointer);
             let fields = value.as_object();
-            let fields = fields
-                .ok_or_else(|| RuleError::new(&*pointer, "must be an object with \"chainId\" and \"contract\""))?;
+            let fields = fields.ok_or_else(|| {
+                RuleError::new(&*pointer, "must be an object with \"chainId\" and \"contract\"")
+            })?;
             let at = Node {
                 fields,
                 pointer: &pointer,

@@ -330,7 +330,12 @@ fn the_trace_names_every_leaf_with_its_place_and_value() {
         trace,
         [
             ("/of/0", Reading::Known(number(1)), Some(number(1)), Eligible),
-            ("/of/1/of/of/0", Reading::Known(number(2)), Some(number(3)), Ineligible),
+            (
+                "/of/1/of/of/0",
+                Reading::Known(number(2)),
+                Some(number(3)),
+                Ineligible
+            ),
             ("/of/2", UNREAD, Some(number(2)), Unknown),
         ]
     );

@@ -79,10 +79,7 @@ pub(super) fn chain(node: &Map<String, Value>, pointer: &str) -> Result<ChainId,
 
 pub(super) fn contract(node: &Map<String, Value>, pointer: &str) -> Result<Address, RuleError> {
     let wrong = |message: &str| RuleError::new(format!("{pointer}/contract"), message);
-    let text = node
-        .get("contract")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let text = node.get("contract").and_then(Value::as_str).unwrap_or_default();
     let address = parse_address(text).map_err(wrong)?;
     if address.is_zero() {
         return Err(wrong("must not be the zero address: no contract is there"));

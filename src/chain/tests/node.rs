@@ -24,8 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::chain::{Internet, LogFilter, Network};
 use crate::config;
-use crate::domain::{Scope, Standard, TRANSFER};
 use crate::domain::{ChainId, Finality};
+use crate::domain::{Scope, Standard, TRANSFER};
 
 pub const CHAIN: u64 = 31_337;
 pub const TOKEN: Address = Address::repeat_byte(0x11);

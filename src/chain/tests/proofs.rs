@@ -11,8 +11,8 @@ use crate::chain::header::first_unlinked;
 use crate::chain::levels::Verification;
 use crate::chain::logs::WireLog;
 use crate::chain::proof::{WireReceipt, prove_receipts, sort_into_blocks};
-use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
 use crate::chain::tests::node::coins;
+use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
 use crate::domain::{Header, Level, LogEntry};
 
 /// One block of anvil 1.7.1: receipts of types 0, 1 and 2, one of them failed, six logs, one contract with four topics.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256, Bloom, Bytes};
 use serde_json::{Value, json};
 
-use super::node::{coins, 
-    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, endpoint, filter, internet, settings, transfer,
+use super::node::{
+    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, coins, endpoint, filter, internet, settings,
+    transfer,
 };
 use crate::chain::{ChainError, ChainReader, ErrorClass, LogFilter, Unproven, connect};
 use crate::clock::Clock;

@@ -8,8 +8,8 @@ use alloy::primitives::Address;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::node::{coins, 
-    Chain, GATE, HttpNode, SocketNode, TREASURY, endpoint, filter, internet, settings, soon, transfer,
+use super::node::{
+    Chain, GATE, HttpNode, SocketNode, TREASURY, coins, endpoint, filter, internet, settings, soon, transfer,
 };
 use crate::chain::identity::Identity;
 use crate::chain::levels::Verification;

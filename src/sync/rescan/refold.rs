@@ -120,7 +120,12 @@ mod tests {
     fn given(contract: Address, id: u8) -> LogEntry {
         LogEntry {
             address: contract,
-            topics: vec![TRANSFER, ALICE.into_word(), BOB.into_word(), B256::with_last_byte(id)],
+            topics: vec![
+                TRANSFER,
+                ALICE.into_word(),
+                BOB.into_word(),
+                B256::with_last_byte(id),
+            ],
             data: alloy::primitives::Bytes::new(),
             tx_hash: B256::ZERO,
             log_index: 0,
@@ -197,6 +202,10 @@ mod tests {
         let token = Asset::one(Standard::Erc721, TokenId(U256::from(3)));
         let found = folded(Scope::of(Standard::Erc721).with_ids()).differing([].iter());
         assert_eq!(found.len(), 4, "for each holder the total and the token");
-        assert!(found.iter().any(|found| (found.holder, found.asset) == (BOB, token)));
+        assert!(
+            found
+                .iter()
+                .any(|found| (found.holder, found.asset) == (BOB, token))
+        );
     }
 }

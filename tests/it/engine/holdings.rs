@@ -106,16 +106,25 @@ async fn unknown_is_no_answer_until_the_past_is_read(database: Database) {
     world.mine(&[mint(1, ALICE)]).await;
     world.mine_empty(4).await;
     world.watch(MEMBERS).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown(Gap::NotRead));
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine(&[mint(2, BOB)]).await;
     world.mine_empty(2).await;
     // The past is three blocks long, and is folded after the blocks that follow it.
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown(Gap::NotRead));
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::NotRead)
+    );
     let answer = decide(&world.engine, CHAIN, MEMBERS, ALICE);
     assert_eq!(answer.decision.eligibility, Eligibility::Unknown);
     world.fold(MEMBERS, world.blocks.between(1, 2)).await.unwrap();
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown(Gap::NotRead));
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.assert_reload_is_identity().await;
     world.fold_all(MEMBERS).await;
     world.assert_balances(&world.engine, MEMBERS, &HOLDERS, "complete");
@@ -256,7 +265,10 @@ async fn history_of_another_chain_is_refused_and_read_again(database: Database) 
     assert_eq!(world.footprint().await, before);
 
     world.restart_history(MEMBERS).await;
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown(Gap::NotRead));
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.assert_reload_is_identity().await;
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine_empty(3).await;
@@ -344,8 +356,14 @@ async fn a_contract_that_moves_what_nobody_had_is_unknown(database: Database) {
     let mut world = watching(database).await;
     world.mine(&[mint(1, ALICE), give(2, BOB, ALICE, 9)]).await;
     world.mine_empty(3).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown(Gap::Overdrawn));
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown(Gap::Overdrawn));
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::Overdrawn)
+    );
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::Overdrawn)
+    );
     world.assert_reload_is_identity().await;
     world.mine(&[mint(3, BOB)]).await;
     world.mine_empty(2).await;

@@ -2,8 +2,8 @@
 
 use alloy::primitives::{Address, U256};
 use tollgate::domain::{
-    Aggregation, Amount, ContractAt, Contracts, Gate, GateAction, IdMatch, IdRange, Rule, TokenId, WalletLink,
-    WalletOwner,
+    Aggregation, Amount, ContractAt, Contracts, Gate, GateAction, IdMatch, IdRange, Rule, TokenId,
+    WalletLink, WalletOwner,
 };
 use tollgate::store::{self, Nonce};
 

@@ -174,7 +174,9 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
             .await
             .unwrap();
         tx.insert_header(chain, &header(3)).await.unwrap();
-        tx.insert_watch(chain, TOKEN, (5, Scope::of(Standard::Erc20))).await.unwrap();
+        tx.insert_watch(chain, TOKEN, (5, Scope::of(Standard::Erc20)))
+            .await
+            .unwrap();
         let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
         watch.live_from = Some(9);
         watch.next_number = 9;

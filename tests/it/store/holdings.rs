@@ -71,7 +71,11 @@ fn movement(block_number: u64, index: u64, contract: Address) -> Movement {
         sender: Address::ZERO,
         recipient: PAYER,
         quantity: U256::MAX - U256::from(index),
-        asset: if index.is_multiple_of(2) { Asset::all(Standard::Erc20) } else { token(index) },
+        asset: if index.is_multiple_of(2) {
+            Asset::all(Standard::Erc20)
+        } else {
+            token(index)
+        },
     }
 }
 
@@ -193,7 +197,11 @@ async fn a_restarted_watch_forgets_only_its_own_contract(database: Database) {
         ),
         (2, 2, None, None, None)
     );
-    let noted = [watches[1].first_moved, watches[1].malformed_at, watches[1].crowded_at];
+    let noted = [
+        watches[1].first_moved,
+        watches[1].malformed_at,
+        watches[1].crowded_at,
+    ];
     assert_eq!((watches[1].scope, noted), (PASSES, [None; 3]));
     let balances = store::balances(&mut conn, CHAIN).await.unwrap();
     assert_eq!((balances.len(), balances[0].contract), (1, SECOND));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::{
-    Asset, Amount, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
+    Amount, Asset, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
     PaymentState, WalletOwner,
 };
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
