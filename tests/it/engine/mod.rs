@@ -21,3 +21,4 @@ mod requests;
 mod reviews;
 mod settling;
 mod subscriptions;
+mod tokens;

@@ -2,7 +2,7 @@
 
 use alloy::primitives::Address;
 use sqlx::{AssertSqlSafe, Row as _};
-use tollgate::domain::{ChainId, Gate, GateAction, Heights, Reading, TenantId, UserId, WalletLink};
+use tollgate::domain::{ChainId, Gate, GateAction, Heights, Reading, Rule, TenantId, UserId, WalletLink};
 use tollgate::engine::{ChainAnswer, Engine, GateAnswer, Subject, TenantView};
 use tollgate::store::{Store, Watch};
 
@@ -71,6 +71,15 @@ pub fn balance(engine: &Engine, contract: Address, holder: Address) -> Reading {
 
 /// A gate's answer for one wallet.
 pub fn decide(engine: &Engine, chain_id: ChainId, contract: Address, holder: Address) -> GateAnswer {
+    decide_by(engine, nfts(chain_id, contract), holder)
+}
+
+/// What a rule of one leaf reads of one wallet.
+pub fn reading(engine: &Engine, rule: Rule, holder: Address) -> Reading {
+    decide_by(engine, rule, holder).decision.trace[0].reading
+}
+
+fn decide_by(engine: &Engine, rule: Rule, holder: Address) -> GateAnswer {
     let gate = Gate {
         id: "gate".parse().unwrap(),
         tenant: tenant("acme"),
@@ -78,7 +87,7 @@ pub fn decide(engine: &Engine, chain_id: ChainId, contract: Address, holder: Add
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: nfts(chain_id, contract),
+        rule,
         created_at: 0,
     };
     let subject = Subject {

@@ -58,6 +58,15 @@ pub fn model(blocks: &[ProvenBlock], contract: Address) -> BTreeMap<Address, i64
 }
 
 impl World {
+    /// Makes a gate with this rule, its contracts watched from the chain's first block on.
+    pub async fn make_gate(&self, rule: Rule) -> Idempotent {
+        let command = CreateGate {
+            rule,
+            ..gate_on(CHAIN, MEMBERS)
+        };
+        self.engine.execute(command).await.unwrap()
+    }
+
     /// Watches a contract from the chain's first block on.
     pub async fn watch(&self, contract: Address) -> Idempotent {
         self.engine.execute(gate_on(CHAIN, contract)).await.unwrap()

@@ -13,5 +13,6 @@ mod payments;
 mod proxied;
 mod ranges;
 mod rescan;
+mod standards;
 mod unprovable;
 pub mod world;
