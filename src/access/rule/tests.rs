@@ -10,6 +10,8 @@ use crate::domain::{
     UserId,
 };
 
+mod brute_force;
+mod flat;
 mod holdings;
 
 use Eligibility::{Eligible, Ineligible, Unknown};
@@ -196,62 +198,6 @@ fn checksums_are_checked_where_there_are_any() {
         let parsed = parse(&json!({"type": "erc721_balance", "chainId": 1, "contract": text})).unwrap();
         assert_eq!(needs(&parsed.rule)[0].contract, contract);
     }
-}
-
-#[test]
-fn the_flat_shape_becomes_one_leaf() {
-    let flat = |chain: Value, condition: Value| {
-        json!({"name": "Apes", "type": "erc721", "contractAddress": CONTRACT, "chainId": chain,
-            "condition": condition, "action": {"type": "grant_access"}})
-    };
-    let expected = |chain, minimum: u64| Rule::Erc721Balance {
-        contracts: Contracts::one(ChainId(chain), CONTRACT.parse().unwrap()),
-        at_least: Amount::from(minimum),
-        aggregation: Aggregation::Sum,
-    };
-    let minimum = |value: Value| json!({"type": "minimum_balance", "minimumBalance": value});
-    for (chain, id) in [
-        (json!(1), 1),
-        (json!("0x89"), 137),
-        (json!("eip155:10"), 10),
-        (json!("42161"), 42_161),
-        (json!("ethereum"), 1),
-        (json!("Polygon"), 137),
-        (json!("arbitrum"), 42_161),
-        (json!("optimism"), 10),
-        (json!("base"), 8_453),
-        (json!("bsc"), 56),
-    ] {
-        assert_eq!(
-            parse(&flat(chain, minimum(json!("3")))).unwrap().rule,
-            expected(id, 3)
-        );
-    }
-    for condition in [
-        json!(null),
-        json!({}),
-        json!({"type": "minimum_balance"}),
-        minimum(json!(1)),
-    ] {
-        assert_eq!(parse(&flat(json!(1), condition)).unwrap().rule, expected(1, 1));
-    }
-    for (condition, pointer) in [
-        (json!("minimum_balance"), "/condition"),
-        (json!({"minimumBalance": "1"}), "/condition/type"),
-        (minimum(json!("0")), "/condition/minimumBalance"),
-        (minimum(json!("1.5")), "/condition/minimumBalance"),
-        (
-            json!({"type": "minimum_balance", "tokenId": "7"}),
-            "/condition/tokenId",
-        ),
-    ] {
-        assert_eq!(pointer_of(&flat(json!(1), condition)), pointer);
-    }
-    assert_eq!(pointer_of(&flat(json!("sepolia"), json!(null))), "/chainId");
-    assert_eq!(
-        pointer_of(&json!({"type": "erc721", "contractAddress": 5, "chainId": 1})),
-        "/contractAddress"
-    );
 }
 
 #[test]
