@@ -20,7 +20,7 @@ use crate::billing::{Catalogue, CatalogueErrors};
 use crate::chain::{ChainError, Internet, Network};
 use crate::clock::Clock;
 use crate::config::{self, Config, Jwks};
-use crate::domain::ChainId;
+use crate::domain::{ChainId, Hindrance};
 use crate::egress;
 use crate::engine::{Engine, EngineError, Settings};
 use crate::health::Health;
@@ -372,6 +372,13 @@ fn show_chains(engine: &Engine, health: &Health) {
             (metrics::CHAIN_FINALITY_LAG_SECONDS, lag),
         ] {
             ::metrics::gauge!(name, "chain" => chain.name.clone()).set(value);
+        }
+        for token in &chain.tokens {
+            let held = known.hindrances(token.address);
+            for hindrance in Hindrance::ALL {
+                let value = word(held.contains(&hindrance));
+                metrics::show_token(&chain.name, &token.symbol, hindrance, value);
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::domain::Hindrance;
+
 /// How often [`Recorder::upkeep`] should be called; what histograms hold grows between two calls.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -115,6 +117,10 @@ metrics_list! {
     /// Blocks at heights that were read and that an endpoint has otherwise, by chain and endpoint.
     Counter ENDPOINT_DISAGREEMENTS_TOTAL = "tollgate_endpoint_disagreements_total" in Count;
 
+    /// 1 while nobody can pay in an accepted token, else 0, by chain, token and hindrance, as flags call it: that its issuer
+    /// paused it, or blacklists the treasury. Every instance shows it.
+    Gauge TOKEN_HINDERED = "tollgate_token_hindered" in Count;
+
     /// Payments that met the finality policy, by chain.
     Counter PAYMENT_CONFIRMED_TOTAL = "tollgate_payment_confirmed_total" in Count;
     /// Logs that would have been payments and came without proof; they were refused. Must stay 0.
@@ -210,6 +216,23 @@ pub fn end_chain(chain: &str) {
     ] {
         metrics::gauge!(name, "chain" => chain.to_owned()).set(f64::NAN);
     }
+}
+
+/// As [`end_chain`], of a token that is not accepted any more.
+pub fn end_token(chain: &str, token: &str) {
+    for hindrance in Hindrance::ALL {
+        show_token(chain, token, hindrance, f64::NAN);
+    }
+}
+
+/// Shows whether something keeps everybody from paying in a token: 1 or 0.
+pub fn show_token(chain: &str, token: &str, hindrance: Hindrance, value: f64) {
+    let labels = [
+        ("chain", chain.to_owned()),
+        ("token", token.to_owned()),
+        ("hindrance", hindrance.as_str().to_owned()),
+    ];
+    metrics::gauge!(TOKEN_HINDERED, &labels).set(value);
 }
 
 /// As [`end_chain`], of an endpoint of a chain that stays.

@@ -81,6 +81,7 @@ impl Place {
                 enabled: true,
                 charge_ttl: Duration::from_mins(30),
                 charge_grace: Duration::from_hours(24),
+                reversal_grace: Duration::ZERO,
                 tolerance_basis_points: 100,
                 tolerance_units: "0.05".to_owned(),
                 tolerance_max_basis_points: 500,

@@ -148,6 +148,7 @@ async fn charge(engine: &Engine, index: u64) -> Outcome<(ChargeId, U256)> {
         interval: Interval::Month,
         chain: None,
         token: None,
+        when_active: None,
         idempotency: None,
     };
     let answer = engine.execute(command).await?.answer;

@@ -114,6 +114,17 @@ create table token_domain (
     primary key (chain, token)
 );
 
+-- What keeps everybody from paying in a token (token_paused, treasury_blacklisted), and what no longer does, by the block
+-- that says so; the newest of each counts.
+create table token_notice (
+    chain bigint not null,
+    token bytea not null,
+    hindrance text not null,
+    block_number bigint not null,
+    holds bigint not null,
+    primary key (chain, token, hindrance, block_number)
+);
+
 -- The nonces (EIP-3009) by which a payment names its charge, the n-th of each.
 create table charge_reference (
     chain bigint not null,
@@ -235,6 +246,8 @@ create table source (
     period_start bigint,
     period_end bigint,
     scheduled_end bigint,
+    next_plan text,
+    next_interval text,
     access_until bigint,
     ended_at bigint,
     trial_end bigint,
@@ -244,6 +257,7 @@ create table source (
     primary key (provider, provider_ref)
 );
 create index source_by_tenant on source (tenant);
+create index source_by_end on source (provider, state, period_end);
 
 create table entitlement (
     tenant text primary key,

@@ -6,10 +6,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use super::tokens::{self, OfferedToken};
 use super::{App, Shared};
 use crate::config;
-use crate::domain::{BlockRef, Held, Level, Millis, Settled, Tag, Tier, Token};
-use crate::engine::{TokenView, rfc3339};
+use crate::domain::{BlockRef, Held, Level, Millis, Settled, Tag, Tier};
+use crate::engine::rfc3339;
 use crate::health::EndpointStatus;
 use crate::store::{Instance, Role};
 
@@ -67,8 +68,8 @@ struct ChainView {
     leads: bool,
     /// Where payments are received.
     treasury: Option<String>,
-    /// The accepted tokens.
-    tokens: Vec<TokenView>,
+    /// The accepted tokens, and whether they can be paid in now.
+    tokens: Vec<OfferedToken>,
     /// Contracts whose holders are followed.
     watched_contracts: usize,
     /// Where it is read from.
@@ -159,14 +160,6 @@ impl From<BlockRef> for BlockView {
     }
 }
 
-fn token(token: &Token) -> TokenView {
-    TokenView {
-        address: token.address.to_checksum(None),
-        symbol: token.symbol.clone(),
-        decimals: token.decimals,
-    }
-}
-
 impl TierView {
     fn new(tier: &Tier, settled: Option<Settled>) -> Self {
         Self {
@@ -201,6 +194,7 @@ impl ChainView {
         let settled_at = heights.settled.map(|_| heights.settled_time_ms);
         let known = app.health.endpoints(chain.id);
         let endpoint = |endpoint| EndpointView::new(endpoint, &known);
+        let tokens = tokens::of_chain(chain, &answer);
         Self {
             chain_id: chain.id.0,
             chain: chain.id.caip2(),
@@ -223,7 +217,7 @@ impl ChainView {
             leads: leader.as_ref() == Some(app.engine.instance()),
             leader: leader.map(|leader| leader.label),
             treasury: chain.treasury.map(|treasury| treasury.to_checksum(None)),
-            tokens: chain.tokens.iter().map(token).collect(),
+            tokens,
             watched_contracts: app.engine.watches(chain.id).len(),
             endpoints: chain.endpoints.iter().map(endpoint).collect(),
         }

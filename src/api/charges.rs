@@ -18,7 +18,7 @@ use super::extract::{Id, InQuery, JsonBody};
 use super::problem::Problem;
 use super::qr;
 use crate::access::parse_chain;
-use crate::domain::{ChainId, ChargeId, ChargeState, Interval, TenantId, UserId};
+use crate::domain::{ChainId, ChargeId, ChargeState, Interval, TenantId, UserId, WhenActive};
 use crate::engine::{CancelCharge, ChargeView, CreateCharge, Idempotent};
 use crate::store::ChargeFilter;
 
@@ -45,9 +45,12 @@ pub(super) struct ChargeRequest {
     chain_id: Option<Value>,
     /// The token, by symbol or address. May be left out where the chain accepts only one.
     token: Option<String>,
+    /// Needed while a subscription elsewhere is active: `queue` begins the period when that ends, `stack` when it is paid.
+    #[schema(value_type = Option<String>)]
+    when_active: Option<WhenActive>,
 }
 
-fn month() -> Interval {
+pub(super) fn month() -> Interval {
     Interval::Month
 }
 
@@ -116,6 +119,7 @@ pub(super) async fn create(
         interval: body.interval,
         chain: body.chain_id.as_ref().map(chain).transpose()?,
         token: body.token,
+        when_active: body.when_active,
     };
     let outcome = app.engine.execute(command).await?;
     let under = "/api/billing/crypto/charge/";

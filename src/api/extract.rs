@@ -77,10 +77,18 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(raw);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(refused)?;
-    // What follows the value belongs to nobody.
-    json.end().map_err(|error| not_json(&error))?;
-    Ok(value)
+    match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => {
+            // What follows the value belongs to nobody.
+            json.end().map_err(|error| not_json(&error))?;
+            Ok(value)
+        }
+        Err(error) => match serde_json::from_slice(raw) {
+            // Where one of several words is wanted, a number is taken for broken JSON: read apart, it is a field's fault.
+            Ok(value) if !error.inner().is_data() => from_value(value),
+            _ => Err(refused(error)),
+        },
+    }
 }
 
 /// Reads a value that was parsed before.

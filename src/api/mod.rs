@@ -5,11 +5,13 @@
 
 mod admin;
 mod asker;
+mod changes;
 mod charges;
 mod checks;
 mod claims;
 mod cors;
 mod coverage;
+mod credit;
 mod cursor;
 mod documents;
 mod extract;
@@ -29,6 +31,7 @@ mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verify;
 mod wallets;
 mod webhooks;
@@ -104,12 +107,8 @@ impl App {
 }
 
 /// Every route, by what it asks of its caller.
-fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
+fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     const CHECK: Guard = Guard::Caller(&[Scope::Check], Role::User);
-    const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
-    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
-    const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
-    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
     const GATES: Guard = Guard::Caller(&[Scope::Gates], Role::Admin);
     const GATES_READS: Guard = Guard::Caller(&[Scope::Gates, Scope::Check], Role::Admin);
     const WALLETS: Guard = Guard::Caller(&[Scope::Gates], Role::User);
@@ -133,16 +132,6 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
         .routes(routes!(verify::verify));
-    let billing = group()
-        .routes(routes!(charges::create))
-        .route("/api/billing/crypto/payment", post(charges::create))
-        .routes(routes!(charges::cancel));
-    let billing_reads = group().routes(routes!(charges::list));
-    let claims = group().routes(routes!(claims::claim));
-    let charge = group()
-        .routes(routes!(charges::show))
-        .routes(routes!(charges::qr_code))
-        .routes(routes!(streams::events));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::update))
@@ -160,20 +149,50 @@ fn table() -> [(Guard, OpenApiRouter<Shared>); 13] {
         .routes(routes!(payments::assign))
         .routes(routes!(payments::ignore))
         .routes(routes!(payments::refund));
-    [
+    let mut table = vec![
         (Guard::Open, probes),
         (Guard::Public, public),
         (Guard::Webhook, webhooks),
         (CHECK, check),
-        (BILLING, billing),
-        (BILLING_READS, billing_reads),
-        (CLAIMS, claims),
-        (CHARGE, charge),
         (GATES, gates),
         (GATES_READS, gates_reads),
         (WALLETS, wallets),
         (WALLETS_READS, wallets_reads),
         (ADMIN, admin),
+    ];
+    table.extend(billing_table());
+    table
+}
+
+/// The routes of charges, credit and subscriptions.
+fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
+    const BILLING: Guard = Guard::Caller(&[Scope::Billing], Role::Admin);
+    const BILLING_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::User);
+    const ACCOUNT_READS: Guard = Guard::Caller(&[Scope::Billing, Scope::Check], Role::Admin);
+    const CLAIMS: Guard = Guard::Caller(&[Scope::Billing], Role::User);
+    const CHARGE: Guard = Guard::Capability(&[Scope::Billing, Scope::Check], Role::User);
+    let group = OpenApiRouter::new;
+    let billing = group()
+        .routes(routes!(charges::create))
+        .route("/api/billing/crypto/payment", post(charges::create))
+        .routes(routes!(charges::cancel))
+        .routes(routes!(changes::change, changes::cancel))
+        .routes(routes!(changes::resume));
+    let billing_reads = group().routes(routes!(charges::list));
+    let account_reads = group()
+        .routes(routes!(credit::show))
+        .routes(routes!(changes::preview));
+    let claims = group().routes(routes!(claims::claim));
+    let charge = group()
+        .routes(routes!(charges::show))
+        .routes(routes!(charges::qr_code))
+        .routes(routes!(streams::events));
+    vec![
+        (BILLING, billing),
+        (BILLING_READS, billing_reads),
+        (ACCOUNT_READS, account_reads),
+        (CLAIMS, claims),
+        (CHARGE, charge),
     ]
 }
 

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::problem::Problem;
-use crate::billing::{Catalogue, Limit, Meter, MeterKind, Plan, Prices, Subject, Unit, Window};
+use super::tokens::{self, OfferedToken};
+use crate::billing::{Catalogue, CryptoPrice, Limit, Meter, MeterKind, Plan, Prices, Subject, Unit, Window};
 use crate::domain::Interval;
 
 /// Every plan, with what its words mean.
@@ -28,6 +29,8 @@ pub(super) struct PlansView {
     features: BTreeMap<String, String>,
     /// The meters that exist.
     meters: BTreeMap<String, MeterView>,
+    /// The tokens that charges may be made in, by chain.
+    tokens: Vec<OfferedToken>,
 }
 
 /// One plan.
@@ -56,8 +59,10 @@ pub(super) struct PlanView {
     price: PricesView,
     /// The ISO 4217 code of `price`.
     currency: String,
-    /// Prices in units of any accepted stablecoin; null where it is not sold on-chain.
+    /// Prices on-chain of every token that is worth one of `currency`; null where it is not sold so.
     crypto: PricesView,
+    /// Prices on-chain by the token's symbol or unit, where they are told one by one.
+    crypto_tokens: TokenPricesView,
     /// The Stripe prices to sell by.
     price_id: PricesView,
 }
@@ -69,6 +74,29 @@ pub(super) struct PricesView {
     month: Option<String>,
     /// For a year.
     year: Option<String>,
+}
+
+/// Prices by token an interval.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TokenPricesView {
+    /// For a month.
+    month: BTreeMap<String, String>,
+    /// For a year.
+    year: BTreeMap<String, String>,
+}
+
+fn in_currency(price: Option<&CryptoPrice>) -> Option<String> {
+    match price {
+        Some(CryptoPrice::Currency(price)) => Some(price.clone()),
+        Some(CryptoPrice::Tokens(_)) | None => None,
+    }
+}
+
+fn by_token(price: Option<&CryptoPrice>) -> BTreeMap<String, String> {
+    match price {
+        Some(CryptoPrice::Tokens(prices)) => prices.clone(),
+        Some(CryptoPrice::Currency(_)) | None => BTreeMap::new(),
+    }
 }
 
 /// One meter.
@@ -149,7 +177,14 @@ impl PlanView {
             limits: plan.limits.iter().map(limit).collect(),
             price: PricesView::from(&plan.price),
             currency: catalogue.currency().to_owned(),
-            crypto: PricesView::from(&plan.crypto),
+            crypto: PricesView {
+                month: in_currency(plan.crypto.month.as_ref()),
+                year: in_currency(plan.crypto.year.as_ref()),
+            },
+            crypto_tokens: TokenPricesView {
+                month: by_token(plan.crypto.month.as_ref()),
+                year: by_token(plan.crypto.year.as_ref()),
+            },
             price_id: PricesView {
                 month: sold_by(Interval::Month),
                 year: sold_by(Interval::Year),
@@ -158,8 +193,8 @@ impl PlanView {
     }
 }
 
-impl From<&Catalogue> for PlansView {
-    fn from(catalogue: &Catalogue) -> Self {
+impl PlansView {
+    fn new(catalogue: &Catalogue, tokens: Vec<OfferedToken>) -> Self {
         let plans = catalogue.plans().iter();
         let meters = catalogue.meters().iter();
         Self {
@@ -173,6 +208,7 @@ impl From<&Catalogue> for PlansView {
             plans: plans.map(|plan| PlanView::new(catalogue, plan)).collect(),
             features: catalogue.features().clone(),
             meters: meters.map(|(id, meter)| (id.clone(), meter.into())).collect(),
+            tokens,
         }
     }
 }
@@ -186,7 +222,8 @@ impl From<&Catalogue> for PlansView {
     responses((status = 200, body = PlansView))
 )]
 pub(super) async fn list(State(app): State<Shared>) -> Json<PlansView> {
-    Json(PlansView::from(app.engine.catalogue()))
+    let tokens = tokens::of_all(&app.engine);
+    Json(PlansView::new(app.engine.catalogue(), tokens))
 }
 
 /// One plan

@@ -41,6 +41,13 @@ pub(super) struct SubscriptionView {
 }
 
 impl SubscriptionView {
+    /// As it is in memory now.
+    pub(super) fn now(app: &Shared, tenant: &TenantId) -> Self {
+        let now = app.now();
+        let freshness = (rfc3339(now), app.may_miss_payments(now));
+        Self::new(tenant, app.engine.tenant(tenant, now), freshness)
+    }
+
     fn new(tenant: &TenantId, view: TenantView, (as_of, stale): (String, bool)) -> Self {
         let TenantView {
             entitlement,
@@ -79,8 +86,5 @@ impl SubscriptionView {
 )]
 pub(super) async fn show(State(app): State<Shared>, asker: Asker) -> Result<Json<SubscriptionView>, Problem> {
     let tenant = asker.tenant(None)?;
-    let now = app.now();
-    let freshness = (rfc3339(now), app.may_miss_payments(now));
-    let view = app.engine.tenant(&tenant, now);
-    Ok(Json(SubscriptionView::new(&tenant, view, freshness)))
+    Ok(Json(SubscriptionView::now(&app, &tenant)))
 }

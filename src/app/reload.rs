@@ -152,10 +152,18 @@ impl App {
     }
 }
 
-/// Chains and endpoints that are gone are not shown as they were last.
+/// Chains, tokens and endpoints that are gone are not shown as they were last.
 fn end_metrics(before: &[config::Chain], now: &[config::Chain]) {
     for chain in before {
-        let Some(still) = now.iter().find(|still| still.name == chain.name) else {
+        let still = now.iter().find(|still| still.name == chain.name);
+        for token in &chain.tokens {
+            let of_still =
+                still.and_then(|still| still.tokens.iter().find(|other| other.symbol == token.symbol));
+            if of_still.is_none() {
+                metrics::end_token(&chain.name, &token.symbol);
+            }
+        }
+        let Some(still) = still else {
             metrics::end_chain(&chain.name);
             continue;
         };

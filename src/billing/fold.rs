@@ -20,9 +20,26 @@ pub const STRIPE_SILENCE_MS: i64 = 72 * 60 * 60 * 1000;
 /// gives access: the default plan in full, or nothing where the catalogue has none.
 ///
 /// `valid_until` is the first instant after `now` at which the same sources give another answer: the end of the source
-/// that decided. It is none where time alone changes nothing.
+/// that decided, or the beginning of a better one. It is none where time alone changes nothing.
 #[must_use]
 pub fn fold(sources: &[Source], catalogue: &Catalogue, now: Millis) -> Entitlement {
+    let at = |instant| fold_at(sources, catalogue, instant);
+    let decided = at(now);
+    let mut bounds: Vec<Millis> = sources
+        .iter()
+        .flat_map(|source| [begin(source), source_end(source)])
+        .flatten()
+        .filter(|bound| *bound > now)
+        .collect();
+    bounds.sort_unstable();
+    Entitlement {
+        valid_until: bounds.into_iter().find(|bound| at(*bound) != decided),
+        ..decided
+    }
+}
+
+/// What they give at one instant.
+fn fold_at(sources: &[Source], catalogue: &Catalogue, now: Millis) -> Entitlement {
     let best = sources
         .iter()
         .map(|source| (source, access(source, now)))
@@ -43,7 +60,7 @@ pub fn fold(sources: &[Source], catalogue: &Catalogue, now: Millis) -> Entitleme
         return Entitlement {
             plan: Some(plan),
             access,
-            valid_until: end(source),
+            valid_until: None,
             decided_by: Some((source.provider, source.provider_ref.clone())),
         };
     }
@@ -60,29 +77,52 @@ pub fn fold(sources: &[Source], catalogue: &Catalogue, now: Millis) -> Entitleme
     }
 }
 
+/// Whether a source gives any access at `now`.
+#[must_use]
+pub fn gives_access(source: &Source, now: Millis) -> bool {
+    access(source, now) > Access::None
+}
+
 fn access(source: &Source, now: Millis) -> Access {
-    if end(source).is_some_and(|end| now >= end) {
+    let is_before = begin(source).is_some_and(|begin| now < begin);
+    if is_before || source_end(source).is_some_and(|end| now >= end) {
         return Access::None;
     }
-    match source.state {
-        SourceState::Trialing | SourceState::Active | SourceState::PastDue => Access::Full,
-        SourceState::Restricted => Access::Restricted,
-        SourceState::Pending | SourceState::Paused | SourceState::Ended => Access::None,
+    match (source.provider, source.state) {
+        // It is paid, and its time has come.
+        (Provider::Crypto, SourceState::Pending) if source.period_start.is_some() => Access::Full,
+        (_, SourceState::Trialing | SourceState::Active | SourceState::PastDue) => Access::Full,
+        (_, SourceState::Restricted) => Access::Restricted,
+        (_, SourceState::Pending | SourceState::Paused | SourceState::Ended) => Access::None,
+    }
+}
+
+/// When the source begins, where our clock says so: what is active has begun, whatever that says.
+fn begin(source: &Source) -> Option<Millis> {
+    match (source.provider, source.state) {
+        (Provider::Crypto, SourceState::Pending) => source.period_start,
+        _ => None,
     }
 }
 
 /// When the source ends if nothing more is heard of it; none where only word from its provider can end it.
-fn end(source: &Source) -> Option<Millis> {
+///
+/// One that its provider has ended, ended then.
+#[must_use]
+pub fn source_end(source: &Source) -> Option<Millis> {
     let by_clock = match source.provider {
         // Without a period nothing was paid.
-        Provider::Crypto => Some(source.period_end.unwrap_or(Millis::MIN)),
+        Provider::Crypto => Some(source.access_until.or(source.period_end).unwrap_or(Millis::MIN)),
         Provider::Stripe => source
             .period_end
             .or(source.trial_end)
             .map(|end| end.saturating_add(STRIPE_SILENCE_MS)),
     };
     // The payer's wish is the provider's word, so it needs no second one.
-    [by_clock, source.scheduled_end].into_iter().flatten().min()
+    [by_clock, source.scheduled_end, source.ended_at]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// Higher is preferred.
@@ -119,6 +159,7 @@ mod tests {
             period_start: None,
             period_end: Some(period_end),
             scheduled_end: None,
+            next: None,
             access_until: None,
             ended_at: None,
             trial_end: None,
@@ -222,6 +263,34 @@ mod tests {
     }
 
     #[test]
+    fn a_paid_period_that_begins_later_gives_its_plan_then() {
+        let queued = Source {
+            period_start: Some(NOW + 1),
+            ..source(Provider::Crypto, "pro", SourceState::Pending, NOW + DAY_MS)
+        };
+        let before = fold(from_ref(&queued), &catalogue(), NOW);
+        assert_eq!(
+            (before.plan, before.valid_until),
+            (Some(PlanId::from("free")), Some(NOW + 1))
+        );
+        let within = fold(from_ref(&queued), &catalogue(), NOW + 1);
+        assert_eq!(
+            (within.plan, within.valid_until),
+            (Some(PlanId::from("pro")), Some(NOW + DAY_MS))
+        );
+    }
+
+    #[test]
+    fn a_reversed_payment_gives_access_until_its_grace_ends() {
+        let reversed = Source {
+            access_until: Some(NOW + 1),
+            ..source(Provider::Crypto, "pro", SourceState::PastDue, NOW + DAY_MS)
+        };
+        assert_eq!(plan_at(from_ref(&reversed), NOW), has("pro", Access::Full));
+        assert_eq!(plan_at(&[reversed], NOW + 1), has("free", Access::Full));
+    }
+
+    #[test]
     fn full_access_goes_before_rank_and_stripe_before_crypto() {
         let restricted = source(Provider::Stripe, "enterprise", SourceState::Restricted, NOW + 1);
         let crypto = source(Provider::Crypto, "pro", SourceState::Active, NOW + DAY_MS);
@@ -249,7 +318,9 @@ mod tests {
         (0..random.below(6))
             .map(|index| Source {
                 provider_ref: format!("ref-{index}"),
+                period_start: (random.below(3) == 0).then(|| near(random)),
                 period_end: (random.below(6) > 0).then(|| near(random)),
+                access_until: (random.below(5) == 0).then(|| near(random)),
                 scheduled_end: (random.below(5) == 0).then(|| near(random)),
                 trial_end: (random.below(5) == 0).then(|| near(random)),
                 ..source(
@@ -300,7 +371,8 @@ mod tests {
                 let (all, rest) = (fold(&sources, &catalogue, NOW), fold(&without, &catalogue, NOW));
                 if all.decided_by != Some((sources[ended].provider, sources[ended].provider_ref.clone())) {
                     assert_eq!(
-                        all, rest,
+                        (all.plan, all.access, all.decided_by),
+                        (rest.plan, rest.access, rest.decided_by),
                         "the end of a source that did not decide changed the answer"
                     );
                 }

@@ -1,4 +1,5 @@
-//! What we ask a chain for: transfers of money to treasuries, and transfers of the contracts that gates name.
+//! What we ask a chain for: transfers of money to treasuries, what its tokens say of themselves, and transfers of the
+//! contracts that gates name.
 //!
 //! The same filter asks (`eth_getLogs`, `eth_subscribe`), tests blooms and sifts receipts, so that the three agree.
 
@@ -18,21 +19,41 @@ const MAX_ADDRESSES_PER_QUERY: usize = 500;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFilter(Arc<Parts>);
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Parts {
     money: Money,
+    notices: Notices,
     /// The contracts that gates name, those together whose same events are asked for.
     holdings: Vec<Holdings>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Money {
     tokens: Vec<(Address, BloomBits)>,
     treasuries: Vec<(B256, BloomBits)>,
     transfer: BloomBits,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// Logs by which tokens say that they cannot be paid in, or can again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Notices {
+    /// Each once.
+    tokens: Vec<Address>,
+    /// Each once.
+    topics: Vec<B256>,
+    told: Vec<Told>,
+}
+
+/// One topic of one token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    token: BloomBits,
+    topic: BloomBits,
+    /// Whether it is ours only where a treasury is among its topics.
+    of_treasury: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Holdings {
     /// Sorted, for the search.
     contracts: Vec<Address>,
@@ -45,6 +66,8 @@ struct Holdings {
 pub struct Hit {
     /// A transfer of an accepted token to a treasury.
     pub money: bool,
+    /// What a token says of itself.
+    pub notices: bool,
     /// A log of a contract that a gate names.
     pub holdings: bool,
 }
@@ -53,7 +76,7 @@ impl Hit {
     /// Whether the bloom proves that the block has nothing of ours.
     #[must_use]
     pub const fn is_none(self) -> bool {
-        !self.money && !self.holdings
+        !self.money && !self.notices && !self.holdings
     }
 }
 
@@ -84,24 +107,58 @@ impl LogFilter {
                 treasuries: treasuries.iter().map(|to| topic_bits(to.into_word())).collect(),
                 transfer: BloomBits::of(TRANSFER.as_slice()),
             },
+            notices: Notices::default(),
             holdings: holdings.collect(),
         }))
+    }
+
+    /// Asks also for the logs by which tokens say whether they can be paid in: of each token these topics, and with each
+    /// whether the treasury's address is its second topic.
+    #[must_use]
+    pub fn with_notices(self, told: &BTreeMap<Address, Vec<(B256, bool)>>) -> Self {
+        let mut parts = Parts::clone(&self.0);
+        let topics = told.values().flatten().map(|(topic, _)| *topic);
+        parts.notices = Notices {
+            tokens: told.keys().copied().collect(),
+            topics: topics.collect::<BTreeSet<B256>>().into_iter().collect(),
+            told: Vec::new(),
+        };
+        for (token, topics) in told {
+            let token = BloomBits::of(token.as_slice());
+            parts
+                .notices
+                .told
+                .extend(topics.iter().map(|(topic, of_treasury)| Told {
+                    token,
+                    topic: BloomBits::of(topic.as_slice()),
+                    of_treasury: *of_treasury,
+                }));
+        }
+        Self(Arc::new(parts))
     }
 
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.0.money.asks() && self.0.holdings.is_empty()
+        !self.0.money.asks() && !self.0.notices.asks() && self.0.holdings.is_empty()
     }
 
     /// What `bloom` does not rule out. Often more than there is: a hit without logs is no error by itself.
     #[must_use]
     pub fn bloom_hit(&self, bloom: &Bloom) -> Hit {
-        let Parts { money, holdings } = &*self.0;
+        let Parts {
+            money,
+            notices,
+            holdings,
+        } = &*self.0;
+        let to_treasury = money.treasuries.iter().any(|(_, bits)| bits.within(bloom));
         Hit {
-            money: money.transfer.within(bloom)
-                && money.tokens.iter().any(|(_, bits)| bits.within(bloom))
-                && money.treasuries.iter().any(|(_, bits)| bits.within(bloom)),
+            money: to_treasury
+                && money.transfer.within(bloom)
+                && money.tokens.iter().any(|(_, bits)| bits.within(bloom)),
+            notices: notices.told.iter().any(|told| {
+                (to_treasury || !told.of_treasury) && told.topic.within(bloom) && told.token.within(bloom)
+            }),
             holdings: holdings.iter().any(|holdings| holdings.may_be_in(bloom)),
         }
     }
@@ -138,22 +195,33 @@ impl LogFilter {
     }
 
     pub(super) fn matches_parts(&self, address: &Address, topics: &[B256]) -> bool {
-        let Parts { money, holdings } = &*self.0;
+        let Parts {
+            money,
+            notices,
+            holdings,
+        } = &*self.0;
         let of_contract = |holdings: &Holdings| {
             has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok()
         };
-        holdings.iter().any(of_contract) || money.matches(address, topics)
+        holdings.iter().any(of_contract) || money.matches(address, topics) || notices.matches(address, topics)
     }
 
     /// The parameters of each `logs` subscription that together ask for everything; also the common part of
     /// [`LogFilter::queries`].
     pub(super) fn subscriptions(&self) -> Vec<Value> {
-        let Parts { money, holdings } = &*self.0;
+        let Parts {
+            money,
+            notices,
+            holdings,
+        } = &*self.0;
         let mut filters = Vec::new();
         if money.asks() {
             let tokens: Vec<_> = money.tokens.iter().map(|(token, _)| token).collect();
             let treasuries: Vec<_> = money.treasuries.iter().map(|(topic, _)| topic).collect();
             filters.push(json!({"address": tokens, "topics": [[TRANSFER], null, treasuries]}));
+        }
+        if notices.asks() {
+            filters.push(json!({"address": notices.tokens, "topics": [notices.topics]}));
         }
         for holdings in holdings {
             let topics: Vec<_> = holdings.topics.iter().map(|(topic, _)| topic).collect();
@@ -197,6 +265,17 @@ impl Money {
 
     fn asks(&self) -> bool {
         !self.tokens.is_empty() && !self.treasuries.is_empty()
+    }
+}
+
+impl Notices {
+    fn matches(&self, address: &Address, topics: &[B256]) -> bool {
+        let is_told = topics.first().is_some_and(|topic| self.topics.contains(topic));
+        is_told && self.tokens.contains(address)
+    }
+
+    fn asks(&self) -> bool {
+        !self.topics.is_empty()
     }
 }
 
@@ -266,7 +345,7 @@ mod tests {
             filter().bloom_hit(&bloom(&paid)),
             Hit {
                 money: true,
-                holdings: false
+                ..Hit::default()
             }
         );
         for other in [transfer(TOKEN, PAYER), transfer(PAYER, TREASURY)] {
@@ -282,8 +361,8 @@ mod tests {
         assert_eq!(
             filter().bloom_hit(&bloom(&moved)),
             Hit {
-                money: false,
-                holdings: true
+                holdings: true,
+                ..Hit::default()
             }
         );
         let mut approval = moved;
@@ -334,6 +413,33 @@ mod tests {
             json!([[TRANSFER_SINGLE, TRANSFER_BATCH]])
         );
         assert_eq!(asked.len(), 2);
+    }
+
+    #[test]
+    fn a_notice_is_looked_for_where_its_token_its_topic_and_whom_it_strikes_may_be() {
+        let (pause, list) = (B256::repeat_byte(7), B256::repeat_byte(8));
+        let told = BTreeMap::from([(TOKEN, vec![(pause, false), (list, true)])]);
+        let filter = filter().with_notices(&told);
+        let log = |address, topics: &[B256]| LogEntry {
+            topics: topics.to_vec(),
+            ..transfer(address, PAYER)
+        };
+        let hits = |log: &LogEntry| filter.bloom_hit(&bloom(log)).notices;
+        assert!(hits(&log(TOKEN, &[pause])) && filter.matches(&log(TOKEN, &[pause])));
+        assert!(hits(&log(TOKEN, &[list, TREASURY.into_word()])));
+        let stranger = log(TOKEN, &[list, PAYER.into_word()]);
+        assert!(!hits(&stranger), "it strikes another");
+        assert!(
+            filter.matches(&stranger),
+            "and it is asked for where blooms are not gone by"
+        );
+        for other in [log(GATE, &[pause]), log(TOKEN, &[TRANSFER]), log(TOKEN, &[])] {
+            assert!(!hits(&other));
+            assert!(!filter.0.notices.matches(&other.address, &other.topics));
+        }
+        let asked = &filter.subscriptions()[1];
+        assert_eq!(asked["topics"], json!([[pause, list]]));
+        assert!(LogFilter::default().with_notices(&BTreeMap::new()).is_empty());
     }
 
     #[test]

@@ -165,6 +165,11 @@ fn payments(raw: raw::Payments, faults: &mut Faults) -> Option<Payments> {
         "payments.charge_grace",
         value::duration(&raw.charge_grace, &watched),
     );
+    let reversal = Duration::ZERO..=30 * DAY;
+    let reversal = faults.take(
+        "payments.reversal_grace",
+        value::duration(&raw.reversal_grace, &reversal),
+    );
     let most = value::number::<u32>(raw.tolerance_max_basis_points, &(0..=500));
     let most = faults.take("payments.tolerance_max_basis_points", most);
     let share = value::number::<u32>(raw.tolerance_basis_points, &(0..=500));
@@ -181,6 +186,7 @@ fn payments(raw: raw::Payments, faults: &mut Faults) -> Option<Payments> {
         enabled: raw.enabled,
         charge_ttl: ttl?,
         charge_grace: grace?,
+        reversal_grace: reversal?,
         tolerance_basis_points: share?,
         tolerance_units: raw.tolerance_units.0,
         tolerance_max_basis_points: most?,

@@ -91,6 +91,8 @@ pub struct Payments {
     pub charge_ttl: Duration,
     /// From the deadline to the end of watching.
     pub charge_grace: Duration,
+    /// How long what a reversed payment bought goes on.
+    pub reversal_grace: Duration,
     /// An underpayment up to this many hundredths of a percent of the amount due is accepted.
     pub tolerance_basis_points: u32,
     /// An underpayment up to this many units is accepted, as decimal text.

@@ -46,6 +46,7 @@ pub(super) struct Payments {
     pub(super) enabled: bool,
     pub(super) charge_ttl: String,
     pub(super) charge_grace: String,
+    pub(super) reversal_grace: String,
     pub(super) tolerance_basis_points: i64,
     pub(super) tolerance_units: Units,
     pub(super) tolerance_max_basis_points: i64,

@@ -135,6 +135,28 @@ mod tests {
     }
 
     #[test]
+    fn no_base_unit_is_lost_at_any_decimals() {
+        let one = U256::from(1);
+        let ten = |by: u8| U256::from(10).pow(U256::from(by));
+        for decimals in 0..=36 {
+            let whole = ten(decimals) * U256::from(15);
+            let near = [whole - one, whole, whole + one, one, U256::MAX, U256::MAX - one];
+            let spread = (1..=200_u64).map(|n| U256::MAX / U256::from(n * n * 7 + 3));
+            for base_units in near.into_iter().chain(spread) {
+                let amount = Amount(base_units);
+                assert_eq!(
+                    Amount::from_units(&amount.to_units(decimals), decimals),
+                    Ok(amount)
+                );
+            }
+        }
+        assert_eq!(
+            Amount::from_units("15.0000000000000000001", 18),
+            Err(AmountError::TooFine(18))
+        );
+    }
+
+    #[test]
     fn what_is_not_an_exact_amount_is_refused() {
         for text in ["", "-1", "1e6", "1.", ".5", "1.2.3", " 1", "0x10", "1,5"] {
             assert_eq!(

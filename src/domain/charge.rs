@@ -82,6 +82,10 @@ pub enum ChargeFlag {
     Ambiguous,
     /// A payment that came late for it waits for a person: its price has changed.
     Held,
+    /// Nobody can pay it now: its token's transfers are paused. A view's, never stored.
+    TokenPaused,
+    /// Nobody can pay it now: the treasury is on its token's blacklist. A view's, never stored.
+    TreasuryBlacklisted,
 }
 
 /// A small ordered set of flags.

@@ -29,7 +29,7 @@ impl Provider {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
-    /// Nothing was paid yet.
+    /// Nothing was paid yet; or it was, and its time has not come.
     Pending,
     /// In a free trial.
     Trialing,
@@ -82,6 +82,8 @@ pub struct Source {
     pub period_end: Option<Millis>,
     /// When it will end by the payer's wish.
     pub scheduled_end: Option<Millis>,
+    /// What its payer wants when it ends, where that is something else.
+    pub next: Option<(PlanId, Interval)>,
     /// Until when it gives access, where that is not the period's end: the grace of a payment that was reversed.
     pub access_until: Option<Millis>,
     /// When its provider ended it.

@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 
 use super::chain_state::{ChainState, HeldBy};
 use crate::domain::{
-    ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Source, TenantId, UserId, WalletLink,
+    ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Source, TenantId, UserId, WalletLink,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
 
@@ -38,6 +38,8 @@ pub struct ChainAnswer {
     pub stalled: Option<Held>,
     /// Why nothing counts until a person resolves it.
     pub quarantined: Option<Held>,
+    /// What tokens said last of whether they can be paid in.
+    pub notices: Vec<Notice>,
 }
 
 /// A durable change of what is kept in memory.
@@ -59,6 +61,8 @@ pub(super) enum Change {
     /// All of a chain, as it is stored.
     ChainLoaded(ChainId, Box<ChainState>),
     WatchRestarted(ChainId, Watch),
+    /// The newest of each.
+    Notices(ChainId, Vec<Notice>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
     Gate(Box<Gate>),
@@ -70,7 +74,7 @@ impl Change {
     pub(super) fn moved(&self) -> Option<ChainId> {
         match self {
             Self::Chain { chain, heights, .. } => heights.as_ref().map(|_| *chain),
-            Self::ChainLoaded(chain, _) => Some(*chain),
+            Self::ChainLoaded(chain, _) | Self::Notices(chain, _) => Some(*chain),
             _ => None,
         }
     }
@@ -221,6 +225,11 @@ impl Answers {
                     *state = *loaded;
                 }
             }
+            Change::Notices(chain, notices) => {
+                if let Some(lock) = self.state(chain) {
+                    write(&lock).notices = notices;
+                }
+            }
             Change::WatchRestarted(chain, watch) => {
                 if let Some(lock) = self.state(chain) {
                     write(&lock).restart(watch);
@@ -283,6 +292,7 @@ impl Answers {
             heights: state.heights,
             stalled: state.stalled.clone(),
             quarantined: state.quarantined.clone(),
+            notices: state.notices.clone(),
         })
     }
 

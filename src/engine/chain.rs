@@ -9,8 +9,9 @@ use serde_json::json;
 use super::answers::Change;
 use super::chain_state::ChainState;
 use super::holdings::Moves;
+use super::notices::Notices;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, journal, quarantine, settle};
+use super::{EngineError, accounts, journal, quarantine, settle};
 use crate::config;
 use crate::domain::{BlockRef, ChainId, ChargeId, Evidence, Heights, MAX_TIERS, ProvenBlock, Settled};
 use crate::store::{self, ChainRow, KeptHeader, Role};
@@ -118,7 +119,7 @@ impl Command for ResetChain {
         work.audit("chain.reset", format!("chain:{}", self.chain), (None, None))
             .await?;
         for tenant in tenants {
-            settle::refold_crypto(work, &tenant).await?;
+            accounts::refold_account(work, &tenant).await?;
         }
         let state = ChainState::load(work.tx.conn(), self.chain).await?;
         work.publish(Change::ChainLoaded(self.chain, Box::new(state)));
@@ -221,6 +222,7 @@ pub(super) struct Step<'c> {
     pub(super) confirmed: bool,
     pub(super) touched: BTreeSet<ChargeId>,
     pub(super) moves: Moves,
+    notices: Notices,
 }
 
 impl<'c> Step<'c> {
@@ -235,6 +237,7 @@ impl<'c> Step<'c> {
             confirmed: false,
             touched: BTreeSet::new(),
             moves: Moves::load(work, chain.id),
+            notices: Notices::load(work, chain.id),
         }
     }
 
@@ -268,6 +271,7 @@ impl<'c> Step<'c> {
         }
         self.lower(&kept);
         self.moves.roll_back_watches(ancestor);
+        self.notices.roll_back(work, chain, ancestor.number).await?;
         work.tx.delete_movements_above(chain, ancestor.number).await?;
         work.tx.delete_headers_above(chain, ancestor.number).await?;
         self.heights.read = Some(ancestor);
@@ -315,6 +319,7 @@ impl<'c> Step<'c> {
         }
         self.read_payments(work, block).await?;
         self.moves.read(work, block, kept).await?;
+        self.notices.read(self.chain, block);
         self.heights.read = Some(block.header.block());
         Ok(())
     }
@@ -328,6 +333,7 @@ impl<'c> Step<'c> {
         let chain = self.chain.id;
         work.tx.set_heights(chain, &self.heights).await?;
         settle::settle_charges(work, &self.touched, Some((self.chain.id, self.heights.absent_ms))).await?;
+        self.notices.store(work, self.chain).await?;
         let (balances, watches) = self.moves.store(work).await?;
         work.publish(Change::Chain {
             chain,

@@ -6,7 +6,7 @@ use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
 use crate::domain::{
-    AsOf, Asset, ChainId, Fault, Gap, Heights, Held, IdRange, Reading, Scope, Standard, TokenId,
+    AsOf, Asset, ChainId, Fault, Gap, Heights, Held, IdRange, Notice, Reading, Scope, Standard, TokenId,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
 
@@ -15,6 +15,7 @@ pub(super) struct ChainState {
     pub(super) heights: Heights,
     pub(super) stalled: Option<Held>,
     pub(super) quarantined: Option<Held>,
+    pub(super) notices: Vec<Notice>,
     /// The count of the chain's transactions that this state is as of.
     pub(super) beat: Option<i64>,
     contracts: HashMap<Address, Contract>,
@@ -103,6 +104,7 @@ impl ChainState {
             state.quarantined = row.quarantined;
         }
         state.beat = store::beat(conn, chain).await?;
+        state.notices = store::notices(conn, chain).await?;
         for watch in store::watches(conn, chain).await? {
             state.put_watch(watch);
         }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::accounts::refold_account;
 use super::idempotency::{self, Idempotency, Idempotent};
+use super::quotes::{Offer, Wanted, Wish};
 use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id, references, settle};
 use crate::billing::Catalogue;
-use crate::config;
 use crate::domain::{
-    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, Quote,
-    TenantId, Token, Totals, UserId,
+    Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
+    Token, Totals, UserId, WhenActive,
 };
 use crate::ledger::{self, SuffixPool};
 use crate::store;
@@ -47,6 +48,8 @@ pub struct CreateCharge {
     pub chain: Option<ChainId>,
     /// The token by symbol or address; may be left out where the chain accepts only one.
     pub token: Option<String>,
+    /// What it does while a subscription elsewhere is active; must be chosen then.
+    pub when_active: Option<WhenActive>,
     /// The request's idempotency key.
     pub idempotency: Option<Idempotency>,
 }
@@ -68,13 +71,13 @@ impl Command for CreateCharge {
                 problem: "on-chain payments are switched off (payments.enabled)".to_owned(),
             });
         }
-        let (product, units) = self.product(work)?;
-        let chain = self.chain(work)?;
-        let token = self.token(chain)?;
-        let price = Amount::from_units(&units, token.decimals).map_err(|error| {
-            EngineError::invalid("token", format!("cannot carry the price of {units}: it {error}"))
-        })?;
-        let place = (chain.id, token.address);
+        let wanted = self.wish().find(work.engine, work.settings)?;
+        work.engine.check_payable(wanted.token)?;
+        let product = Product::Plan {
+            plan: wanted.plan.clone(),
+            interval: wanted.interval,
+        };
+        let place = (wanted.chain.id, wanted.token.address);
         let open = store::open_charge_for(
             work.tx.conn(),
             &self.tenant,
@@ -84,8 +87,8 @@ impl Command for CreateCharge {
             work.now,
         );
         let charge = match open.await? {
-            Some(charge) => charge,
-            None => self.create(work, chain, token, (product, price)).await?,
+            Some(charge) => self.same_choice(charge)?,
+            None => self.create(work, &wanted, product).await?,
         };
         let view = ChargeView::new(work.settings, &charge, &[], None);
         let domain = references::domain_of(work.tx.conn(), &charge).await?;
@@ -95,106 +98,44 @@ impl Command for CreateCharge {
 }
 
 impl CreateCharge {
-    fn product(&self, work: &Work<'_>) -> Result<(Product, String), EngineError> {
-        let catalogue = &work.engine.catalogue;
-        let plan = catalogue.plan(&self.plan).ok_or_else(|| {
-            let known: Vec<&str> = catalogue.plans().iter().map(|plan| plan.id.as_str()).collect();
-            EngineError::invalid(
-                "plan",
-                format!("{:?} is not a plan; there are {}", self.plan, known.join(", ")),
-            )
-        })?;
-        let price = catalogue
-            .crypto_price(plan.id.as_str(), self.interval)
-            .ok_or_else(|| {
-                let period = self.interval.as_str();
-                EngineError::invalid(
-                    "plan",
-                    format!("{} is not sold on-chain by the {period}", plan.id),
-                )
-            })?;
-        Ok((
-            Product::Plan {
-                plan: plan.id.clone(),
-                interval: self.interval,
-            },
-            price.to_owned(),
-        ))
-    }
-
-    fn chain<'e>(&self, work: &Work<'e>) -> Result<&'e config::Chain, EngineError> {
-        let sells = |chain: &&config::Chain| chain.treasury.is_some() && !chain.tokens.is_empty();
-        let selling: Vec<&config::Chain> = work.settings.chains.iter().filter(sells).collect();
-        let known = || {
-            selling
-                .iter()
-                .map(|chain| chain.id.to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        match self.chain {
-            Some(id) => selling
-                .iter()
-                .find(|chain| chain.id == id)
-                .copied()
-                .ok_or_else(|| {
-                    EngineError::invalid(
-                        "chainId",
-                        format!("{id} accepts no payments; these do: {}", known()),
-                    )
-                }),
-            None => match selling.as_slice() {
-                [chain] => Ok(chain),
-                [] => Err(EngineError::invalid("chainId", "no chain accepts payments")),
-                _ => Err(EngineError::invalid(
-                    "chainId",
-                    format!("must be one of {}", known()),
-                )),
-            },
+    fn wish(&self) -> Wish {
+        Wish {
+            plan: self.plan.clone(),
+            interval: self.interval,
+            chain: self.chain,
+            token: self.token.clone(),
+            when_active: self.when_active,
         }
     }
 
-    fn token<'e>(&self, chain: &'e config::Chain) -> Result<&'e Token, EngineError> {
-        let known = || {
-            chain
-                .tokens
-                .iter()
-                .map(|token| token.symbol.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let Some(name) = &self.token else {
-            return match chain.tokens.as_slice() {
-                [token] => Ok(token),
-                _ => Err(EngineError::invalid(
-                    "token",
-                    format!("must be one of {}", known()),
-                )),
-            };
-        };
-        let address = name.parse::<alloy::primitives::Address>().ok();
-        let named =
-            |token: &&Token| Some(token.address) == address || token.symbol.eq_ignore_ascii_case(name);
-        chain.tokens.iter().find(named).ok_or_else(|| {
-            let problem = format!(
-                "{name:?} is not accepted on chain {}; these are: {}",
-                chain.id,
-                known()
-            );
-            EngineError::invalid("token", problem)
-        })
+    /// A charge that waits for money stands for the request, unless that now says otherwise what it is to do.
+    fn same_choice(&self, charge: Charge) -> Result<Charge, EngineError> {
+        match self.when_active {
+            Some(chosen) if charge.terms.when_active != Some(chosen) => Err(EngineError::Conflict {
+                code: "CHARGE_OPEN",
+                problem: format!(
+                    "the charge {} waits for money, and was made without that whenActive: cancel it first",
+                    charge.terms.id
+                ),
+            }),
+            _ => Ok(charge),
+        }
     }
 
     async fn create(
         &self,
         work: &mut Work<'_>,
-        chain: &config::Chain,
-        token: &Token,
-        (product, price): (Product, Amount),
+        wanted: &Wanted<'_>,
+        product: Product,
     ) -> Result<Charge, EngineError> {
+        let (chain, token) = (wanted.chain, wanted.token);
         let treasury = chain
             .treasury
             .ok_or_else(|| EngineError::unknown_chain(chain.id))?;
+        let offer = wanted.offer(work.settings, work.tx.conn(), &self.tenant, work.now);
+        let Offer {
+            quote, queued_behind, ..
+        } = offer.await?;
         let payments = &work.settings.payments;
         let expires_at = work.now.saturating_add(millis(payments.charge_ttl));
         let mut terms = ChargeTerms {
@@ -205,21 +146,18 @@ impl CreateCharge {
             chain: chain.id,
             token: token.address,
             treasury,
-            price,
-            quote: Quote {
-                unit: token.unit.clone(),
-                decimals: token.decimals,
-                asked: price,
-                ..Quote::default()
-            },
-            due: price,
-            when_active: None,
-            queued_behind: None,
+            price: wanted.price,
+            due: quote.asked,
+            quote,
+            when_active: self.when_active,
+            queued_behind,
             created_at: work.now,
             expires_at,
             grace_until: expires_at.saturating_add(millis(payments.charge_grace)),
         };
-        lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
+        if !terms.due.is_zero() {
+            lease_amount(work, &mut terms, ledger::suffix_pool(token.decimals)).await?;
+        }
         let reference = references::offer(work, &terms).await?;
         let charge = Charge {
             terms,
@@ -240,19 +178,40 @@ impl CreateCharge {
             .await?;
         work.owe("charge.created", resource, json!({"charge": view}))
             .await?;
-        Ok(charge)
+        if charge.terms.due.is_zero() {
+            settle_one(work, &charge).await?;
+        } else if !charge.terms.quote.credit.is_zero() {
+            refold_account(work, &self.tenant).await?;
+        }
+        let charge = store::charge(work.tx.conn(), &charge.terms.id).await?;
+        charge.ok_or(EngineError::NotFound("charge"))
     }
 }
 
 /// What a product costs now, in base units of a token; none where it is not sold so.
 pub(super) fn price(catalogue: &Catalogue, product: &Product, token: &Token) -> Option<Amount> {
     let Product::Plan { plan, interval } = product;
-    let units = catalogue.crypto_price(plan.as_str(), *interval)?;
+    let units = catalogue.crypto_price(plan.as_str(), *interval, token)?;
     Amount::from_units(units, token.decimals).ok()
 }
 
 fn millis(duration: Duration) -> Millis {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Now, and up to when the charge's chain is known: money for the charge that has an amount now may stand in blocks that are
+/// not read yet.
+async fn seen_up_to(work: &mut Work<'_>, terms: &ChargeTerms) -> Result<(Millis, Millis), EngineError> {
+    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
+    Ok((work.now, row.map_or(0, |row| row.heights.absent_ms)))
+}
+
+/// From when a lease matches payments, and when its amount is free again.
+const fn lease_times(terms: &ChargeTerms) -> (Millis, Millis) {
+    (
+        terms.created_at - CLOCK_SKEW_MS,
+        terms.grace_until.saturating_add(REST_MS),
+    )
 }
 
 /// Makes the amount due one that no other charge may be asked for.
@@ -262,9 +221,7 @@ async fn lease_amount(
     pool: SuffixPool,
 ) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
-    let row = store::chain_row(work.tx.conn(), terms.chain).await?;
-    // Money for the charge that has an amount now may stand in blocks that are not read yet.
-    let seen = (work.now, row.map_or(0, |row| row.heights.absent_ms));
+    let seen = seen_up_to(work, terms).await?;
     let taken = store::pool_usage(work.tx.conn(), place, terms.quote.asked, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.
@@ -274,10 +231,7 @@ async fn lease_amount(
             problem: "too many open charges for this price; try again when some have closed".to_owned(),
         });
     }
-    let times = (
-        terms.created_at - CLOCK_SKEW_MS,
-        terms.grace_until.saturating_add(REST_MS),
-    );
+    let times = lease_times(terms);
     for _ in 0..AMOUNT_TRIES {
         let mut bytes = [0_u8; 8];
         getrandom::fill(&mut bytes).map_err(|_| EngineError::NoRandomness)?;
@@ -294,6 +248,25 @@ async fn lease_amount(
         code: "AMOUNTS_EXHAUSTED",
         problem: "no unique amount was free; try again".to_owned(),
     })
+}
+
+/// Leases what is left of a partly paid charge beside what it asked for, so that whoever pays just that pays for it: where
+/// it carries an addition still, and no other charge has it.
+pub(super) async fn lease_rest(
+    work: &mut Work<'_>,
+    charge: &Charge,
+    decimals: u8,
+) -> Result<(), EngineError> {
+    let rest = charge.terms.due.saturating_sub(charge.totals.seen);
+    if !ledger::carries_suffix(rest, decimals) {
+        return Ok(());
+    }
+    let mut terms = charge.terms.clone();
+    terms.due = rest;
+    let seen = seen_up_to(work, &terms).await?;
+    let times = lease_times(&terms);
+    work.tx.lease_amount(&terms, times, seen).await?;
+    Ok(())
 }
 
 /// Cancels a tenant's charge. It is still watched until its grace ends.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::subscriptions::{put_source, refold};
+use super::accounts::refold_account;
+use super::subscriptions::put_source;
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError};
 use crate::domain::{Provider, TenantId};
@@ -135,13 +136,13 @@ async fn apply_stripe(work: &mut Work<'_>, event: &StripeEvent) -> Result<String
         Ok(source) => {
             let attention = source.attention.clone();
             put_source(work, source).await?;
-            refold(work, &tenant).await?;
+            refold_account(work, &tenant).await?;
             // A subscription that moved to another tenant leaves its former one with less.
             if let Some(former) = previous
                 .map(|previous| previous.tenant)
                 .filter(|former| *former != tenant)
             {
-                refold(work, &former).await?;
+                refold_account(work, &former).await?;
             }
             Ok(attention.map_or_else(
                 || "applied".to_owned(),

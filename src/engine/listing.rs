@@ -41,9 +41,10 @@ impl Engine {
         self.inner.caught_up().await;
         let settings = self.inner.settings();
         let views = found.iter().zip(&payments).map(|(charge, payments)| {
-            let known = self.inner.answers.chain(charge.terms.chain);
-            let read = known.and_then(|chain| chain.heights.read).map(|read| read.number);
-            ChargeView::new(&settings, charge, payments, read)
+            let known = self.inner.answers.chain(charge.terms.chain).unwrap_or_default();
+            let read = known.heights.read.map(|read| read.number);
+            let view = ChargeView::new(&settings, charge, payments, read);
+            view.hindered_by(&known.hindrances(charge.terms.token))
         });
         let last = found.last().map(|last| &last.terms);
         Ok(ChargePage {

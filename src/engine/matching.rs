@@ -244,6 +244,10 @@ mod tests {
         assert_eq!(rescale(amount(1_500_012_300), 8, 6), Some(amount(15_000_123)));
         assert_eq!(rescale(amount(1_500_012_301), 8, 6), None);
         assert_eq!(rescale(Amount(U256::MAX), 6, 18), None);
+        let at_bsc = Amount::from_units("15.000123", 18).unwrap();
+        assert_eq!(rescale(amount(15_000_123), 6, 18), Some(at_bsc));
+        assert_eq!(rescale(at_bsc, 18, 6), Some(amount(15_000_123)));
+        assert_eq!(rescale(at_bsc.saturating_add(amount(1)), 18, 6), None);
         assert_eq!(rescale(amount(1), 0, 255), None);
     }
 }

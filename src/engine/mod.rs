@@ -5,6 +5,7 @@
 //! caller that goes away does not interrupt its command; a transaction that lost a race runs again, from the start.
 
 mod access;
+mod accounts;
 mod answers;
 mod callers;
 mod chain;
@@ -25,11 +26,14 @@ mod journal;
 mod lease;
 mod listing;
 mod matching;
+mod notices;
 mod payments;
 mod quarantine;
+mod quotes;
 mod read;
 mod references;
 mod refresh;
+mod renewals;
 mod repair;
 mod review;
 mod settings;
@@ -53,6 +57,7 @@ use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
 pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet, UpdateGate};
+pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
@@ -71,14 +76,16 @@ pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
 pub use journal::MAX_JOURNAL;
 pub use lease::{Candidate, LOOK_EVERY, Turn};
 pub use listing::ChargePage;
+pub use notices::HearTokens;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
+pub use quotes::{OfferView, Wish};
 pub use read::TenantView;
 pub use references::LearnDomains;
+pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
-pub use subscriptions::RefoldDue;
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
 pub use work::{Command, Origin};
 

@@ -159,6 +159,7 @@ async fn undo_from(work: &mut Work<'_>, row: &mut ChainRow, block: u64) -> Resul
     let touched = orphan_above(work, chain, below).await?;
     let kept = store::header_at(work.tx.conn(), chain, below).await?;
     work.tx.delete_headers_above(chain, below).await?;
+    work.tx.delete_notices_above(chain, below).await?;
     row.heights = lowered(&row.heights, below, kept);
     if kept.is_none() {
         work.tx.set_start(chain, block).await?;

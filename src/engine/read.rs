@@ -10,8 +10,8 @@ use super::view::{ChargeView, EntitlementView, SourceView};
 use super::{Engine, EngineError, matching, references};
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
-    BlockRef, ChainId, Charge, ChargeId, ChargeState, Entitlement, Flags, Gate, GateId, Grounds, Level,
-    Millis, Payment, PaymentKey, PaymentState, TenantId, TokenDomain, UserId, WalletLink,
+    BlockRef, ChainId, Charge, ChargeId, ChargeState, Entitlement, Flags, Gate, GateId, Grounds, Hindrance,
+    Level, Millis, Payment, PaymentKey, PaymentState, TenantId, TokenDomain, UserId, WalletLink,
 };
 use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
@@ -43,6 +43,8 @@ struct Moment {
     /// The height up to which its chain is read.
     read: Option<u64>,
     is_sighted: bool,
+    /// What keeps everybody from paying it.
+    hindrances: Vec<Hindrance>,
 }
 
 /// Looks at a charge that changes while it is looked at; after them it is shown without its payments.
@@ -170,9 +172,10 @@ impl Engine {
     }
 
     fn moment(&self, charge: &Charge) -> Moment {
-        let known = self.inner.answers.chain(charge.terms.chain);
+        let known = self.inner.answers.chain(charge.terms.chain).unwrap_or_default();
         Moment {
-            read: known.and_then(|chain| chain.heights.read).map(|read| read.number),
+            read: known.heights.read.map(|read| read.number),
+            hindrances: known.hindrances(charge.terms.token),
             is_sighted: self.inner.answers.is_sighted(&charge.terms.id),
         }
     }
@@ -197,6 +200,7 @@ impl Engine {
             view.state = ChargeState::Detected;
         }
         view.with_authorization(charge, domain.as_ref())
+            .hindered_by(&moment.hindrances)
     }
 
     /// A transfer was streamed: if it would settle exactly one open charge, that charge is shown as detected. Nothing is
@@ -300,7 +304,8 @@ impl Engine {
         let now = self.inner.clock.now_ms();
         let mut conn = self.inner.store.read().await?;
         let charges = store::charge_ids_due(&mut conn, now, 1).await?;
-        Ok(!charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty())
+        let time_alone = !charges.is_empty() || !store::tenants_due(&mut conn, now, 1).await?.is_empty();
+        Ok(time_alone || self.has_reminders(&mut conn).await?)
     }
 
     /// Closes the database, once what is under way is done.

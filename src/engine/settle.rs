@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use super::EngineError;
+use super::accounts::refold_account;
 use super::payments::evidence;
-pub(super) use super::subscriptions::refold_crypto;
 use super::view::ChargeView;
 use super::work::Work;
+use super::{EngineError, charges};
 use crate::domain::{
     ChainId, Charge, ChargeFlag, ChargeId, ChargeState, Decider, MatchRule, Millis, Payment, TenantId,
 };
 use crate::ledger::{self, ChargeClock, Standing};
 use crate::store;
+
+/// Payments of one charge up to which what is left of it gets an amount of its own: whoever pays in smaller parts is known by
+/// the reference or the wallet.
+const MAX_PARTS: usize = 8;
 
 /// Gives a payment to a charge, as a person decided: the rules `claim` and `operator`. Whether that person may decide so is the
 /// caller's to know, and to record. Returns it with the charges to fold: what it may have been meant for goes without it.
@@ -68,9 +72,13 @@ pub(super) async fn settle_charges(
         if after.sequence != before.sequence {
             write(work, &before, &after, &payments).await?;
         }
+        let is_less = after.totals.seen != before.totals.seen && after.flags.has(ChargeFlag::Underpaid);
+        if let Some(token) = token.filter(|_| is_less && payments.len() <= MAX_PARTS) {
+            charges::lease_rest(work, &after, token.decimals).await?;
+        }
     }
     for tenant in tenants {
-        refold_crypto(work, &tenant).await?;
+        refold_account(work, &tenant).await?;
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::domain::{
-    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Interval, Level, MatchRule,
-    Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, TokenDomain, Totals,
+    Access, Amount, Charge, ChargeFlag, ChargeState, Entitlement, Grounds, Hindrance, Interval, Level,
+    MatchRule, Millis, Payment, PaymentFlag, PaymentState, Product, Provider, Source, SourceState, Token,
+    TokenDomain, Totals, WhenActive,
 };
 
 /// A time as answers write it, RFC 3339 in UTC with milliseconds.
@@ -50,6 +51,16 @@ pub struct TokenView {
     pub decimals: u8,
 }
 
+impl From<&Token> for TokenView {
+    fn from(token: &Token) -> Self {
+        Self {
+            address: token.address.to_checksum(None),
+            symbol: token.symbol.clone(),
+            decimals: token.decimals,
+        }
+    }
+}
+
 /// A charge and all that a wallet needs to pay it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +77,8 @@ pub struct ChargeView {
     #[schema(value_type = String)]
     pub state: ChargeState,
     /// What is remarkable: `underpaid`, `overpaid`, `late`, `duplicate`, `reorged`, `chain_blind`; and of
-    /// payments that are credited to nobody and may be meant for it, `wrong_token`, `wrong_chain`, `ambiguous`, `held`.
+    /// payments that are credited to nobody and may be meant for it, `wrong_token`, `wrong_chain`, `ambiguous`, `held`;
+    /// and while nobody can pay it, `token_paused`, `treasury_blacklisted`.
     #[schema(value_type = Vec<String>)]
     pub flags: Vec<ChargeFlag>,
     /// The plan that is bought.
@@ -81,6 +93,17 @@ pub struct ChargeView {
     pub token: TokenView,
     /// The address to pay to, checksummed (EIP-55).
     pub treasury: String,
+    /// The plan's price.
+    pub price: AmountView,
+    /// Credit that was set aside for it, taken off; below zero, what was owed and is asked for too. In units.
+    pub credit: String,
+    /// The value of paid time that it replaces, taken off. In units.
+    pub unused_time: String,
+    /// What is left, before the few base units that make the amount unique.
+    pub asked: AmountView,
+    /// The choice where a subscription elsewhere was active: `queue` or `stack`.
+    #[schema(value_type = Option<String>)]
+    pub when_active: Option<WhenActive>,
     /// The amount to pay, exactly: it names this charge.
     pub due: AmountView,
     /// What was seen in proven blocks.
@@ -118,7 +141,7 @@ pub struct ChargeView {
     pub expires_at: String,
     /// Until when a payment is still recognised.
     pub grace_until: String,
-    /// The time of the block that completed it.
+    /// The time of the block that completed it; kept while it is reversed.
     pub paid_at: Option<String>,
     /// Counts its changes.
     pub sequence: i64,
@@ -178,6 +201,11 @@ impl ChargeView {
             },
             treasury,
             remaining: amount(terms.due.saturating_sub(charge.totals.seen)),
+            price: amount(terms.price),
+            credit: terms.quote.credit.to_units(),
+            unused_time: terms.quote.unused.to_units(),
+            asked: amount(terms.quote.asked),
+            when_active: terms.when_active,
             due,
             seen: amount(charge.totals.seen),
             confirmed: amount(charge.totals.confirmed),
@@ -204,6 +232,19 @@ impl ChargeView {
                 .map(|domain| typed_data(charge, domain)),
             ..self
         }
+    }
+
+    /// With what keeps everybody from paying it, unless it is paid, or will not be any more.
+    pub(super) fn hindered_by(mut self, hindrances: &[Hindrance]) -> Self {
+        let is_settled = matches!(
+            self.state,
+            ChargeState::Paid | ChargeState::Cancelled | ChargeState::Closed
+        );
+        if !is_settled {
+            self.flags
+                .extend(hindrances.iter().map(|hindrance| hindrance.flag()));
+        }
+        self
     }
 
     /// As those may see it who hold the charge's id and nothing else: whose it is stays unsaid.
@@ -382,6 +423,12 @@ pub struct SourceView {
     pub period_end: Option<String>,
     /// When it will end by the payer's wish.
     pub scheduled_end: Option<String>,
+    /// The plan that the payer wants when it ends.
+    pub next_plan: Option<String>,
+    /// By which period.
+    pub next_interval: Option<&'static str>,
+    /// Until when access goes on that a reversed payment had bought.
+    pub access_until: Option<String>,
     /// Something a person should look at.
     pub attention: Option<String>,
 }
@@ -397,6 +444,9 @@ impl From<&Source> for SourceView {
             period_start: source.period_start.map(rfc3339),
             period_end: source.period_end.map(rfc3339),
             scheduled_end: source.scheduled_end.map(rfc3339),
+            next_plan: source.next.as_ref().map(|(plan, _)| plan.to_string()),
+            next_interval: source.next.as_ref().map(|(_, interval)| interval.as_str()),
+            access_until: source.access_until.map(rfc3339),
             attention: source.attention.clone(),
         }
     }

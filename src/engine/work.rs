@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answers::Change;
 use super::view::rfc3339;
 use super::{EngineError, Inner, Settings, random_id};
-use crate::domain::{ChainId, ChargeId, Millis};
+use crate::domain::{ChainId, ChargeId, Credit, CreditEntry, CreditKind, Millis, TenantId};
 use crate::store::{self, Audit, Event, StoreError, WriteTx};
 
 /// Who does something, and why; for the audit.
@@ -144,6 +144,25 @@ impl<'e> Work<'e> {
             self.write_audits().await?;
         }
         Ok(())
+    }
+
+    /// An entry of a tenant's credit, with who causes it.
+    pub(super) fn credit_entry(
+        &self,
+        tenant: &TenantId,
+        (charge, unit, kind): (&ChargeId, &str, CreditKind),
+        amount: Credit,
+    ) -> CreditEntry {
+        CreditEntry {
+            tenant: tenant.clone(),
+            unit: unit.to_owned(),
+            amount,
+            kind,
+            charge: charge.clone(),
+            actor: self.origin.actor.clone(),
+            cause: self.origin.cause.clone(),
+            at: self.now,
+        }
     }
 
     /// Owes an event: the body is fixed here, as every try will send it. Its sequence counts the resource's events.

@@ -1,10 +1,10 @@
-//! What time alone changes: charges expire and close, periods end. And how old the oldest owed event is.
+//! What time alone changes: charges expire and close, periods end and are reminded of. And how old the oldest owed event is.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, EngineError, ExpireCharges, RefoldDue};
+use crate::engine::{Engine, EngineError, ExpireCharges, RefoldDue, RemindRenewals};
 use crate::metrics;
 
 /// How late a deadline may be noticed. Answers do not wait for it: readers fold again by themselves.
@@ -23,7 +23,11 @@ pub async fn run(engine: Engine, stop: CancellationToken) -> Result<(), EngineEr
             _ = tick.tick() => {}
         }
         if engine.has_deadlines().await? {
-            while engine.execute(ExpireCharges).await? + engine.execute(RefoldDue).await? > 0 {
+            while engine.execute(ExpireCharges).await?
+                + engine.execute(RefoldDue).await?
+                + engine.execute(RemindRenewals).await?
+                > 0
+            {
                 if stop.is_cancelled() {
                     return Ok(());
                 }

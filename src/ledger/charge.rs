@@ -2,6 +2,8 @@
 //!
 //! Always the whole fold and never a step: a payment that is reorged away, or comes back, leaves no trace in the sum.
 
+use alloy::primitives::U256;
+
 use crate::domain::{
     Amount, Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Level, Millis, Payment, PaymentFlag,
     PaymentState, Totals,
@@ -57,6 +59,15 @@ pub fn suffix_pool(decimals: u8) -> SuffixPool {
             step: 10_u64.saturating_pow(decimals - 6),
         },
     }
+}
+
+/// Whether an amount carries such an addition: nobody pays it by chance.
+#[must_use]
+pub fn carries_suffix(amount: Amount, decimals: u8) -> bool {
+    let SuffixPool { count, step } = suffix_pool(decimals);
+    let step = U256::from(step);
+    let addition = amount.0 % (U256::from(count + 1) * step);
+    !addition.is_zero() && (addition % step).is_zero()
 }
 
 /// Folds `payments`, all those that were ever allocated to the charge, in the order of the chain; those of nobody that may
@@ -417,5 +428,33 @@ mod tests {
                 step: 1_000_000_000_000
             }
         );
+    }
+
+    #[test]
+    fn an_amount_carries_an_addition_where_it_is_neither_round_nor_finer() {
+        let carries = |base: &str, decimals| carries_suffix(base.parse().unwrap(), decimals);
+        for carried in ["5000001", "5009999", "1"] {
+            assert!(carries(carried, 6), "{carried}");
+        }
+        for bare in ["0", "5000000", "5010000", "15000000"] {
+            assert!(!carries(bare, 6), "{bare}");
+        }
+        assert!(carries("5000001000000000000", 18));
+        assert!(!carries("5000001000000000001", 18) && !carries("5010000000000000000", 18));
+        assert!(!carries("5", 2) && carries("5", 3));
+    }
+
+    #[test]
+    fn unique_amounts_of_18_decimals_are_those_of_six_in_finer_units() {
+        let (coarse, fine) = (suffix_pool(6), suffix_pool(18));
+        assert_eq!(coarse.count, fine.count);
+        let due = |pool: SuffixPool, decimals: u8, suffix: u64| {
+            let price = Amount::from_units("15", decimals).unwrap();
+            price.saturating_add(Amount::from(suffix * pool.step))
+        };
+        for suffix in 1..=coarse.count {
+            let shown = due(coarse, 6, suffix).to_units(6);
+            assert_eq!(due(fine, 18, suffix).to_units(18), shown);
+        }
     }
 }

@@ -7,12 +7,14 @@ mod charge;
 mod decode;
 mod holdings;
 mod matching;
+mod notice;
 mod reference;
 mod suggest;
 
-pub use charge::{ChargeClock, Standing, SuffixPool, standing, suffix_pool};
+pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, transfer};
 pub use holdings::{MAX_CONSECUTIVE, Moved, holdings};
 pub use matching::{Match, decide};
+pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
 pub use reference::reference;
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

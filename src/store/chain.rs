@@ -331,7 +331,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets the headers below `headers` and the movements below `movements`: no reorg can reach them any more.
+    /// Forgets the headers below `headers`, the movements below `movements`, and of the notices below `headers` all but the
+    /// newest: no reorg can reach them any more.
     ///
     /// # Errors
     /// The database fails.
@@ -346,6 +347,12 @@ impl WriteTx {
             (
                 "delete from movement where chain = $1 and block_number < $2",
                 movements,
+            ),
+            (
+                "delete from token_notice where chain = $1 and block_number < (select max(newer.block_number) \
+                 from token_notice newer where newer.chain = token_notice.chain and newer.token = token_notice.token \
+                 and newer.hindrance = token_notice.hindrance and newer.block_number < $2)",
+                headers,
             ),
         ] {
             sqlx::query(statement)
@@ -375,6 +382,7 @@ impl WriteTx {
             "delete from amount_lease where chain = $1",
             "delete from charge_reference where chain = $1",
             "delete from charge where chain = $1",
+            "delete from token_notice where chain = $1",
             "delete from chain where chain = $1",
             "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
              where chain = $1",

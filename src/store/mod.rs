@@ -16,6 +16,7 @@ mod holding;
 mod inbox;
 mod lease;
 mod lock;
+mod notice;
 mod outbox;
 mod payment;
 mod reference;
@@ -52,6 +53,7 @@ pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watc
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use lease::{Instance, Lease, Role, beat, lease};
 pub use lock::FileLock;
+pub use notice::notices;
 pub use outbox::{
     Audit, Delivery, Event, audits_above, due_deliveries, event_counts, newest_audit, oldest_due_delivery,
 };

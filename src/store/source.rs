@@ -8,6 +8,7 @@ use super::{StoreError, WriteTx};
 use crate::domain::{Entitlement, Interval, Millis, PlanId, Provider, Source, TenantId};
 
 fn source_from(row: &AnyRow) -> Result<Source, StoreError> {
+    let next_plan = row.opt_text("next_plan")?;
     Ok(Source {
         provider: row.word("provider")?,
         provider_ref: row.text("provider_ref")?,
@@ -18,6 +19,10 @@ fn source_from(row: &AnyRow) -> Result<Source, StoreError> {
         period_start: row.opt_int("period_start")?,
         period_end: row.opt_int("period_end")?,
         scheduled_end: row.opt_int("scheduled_end")?,
+        next: next_plan
+            .as_deref()
+            .map(PlanId::from)
+            .zip(row.opt_parsed("next_interval", "an interval")?),
         access_until: row.opt_int("access_until")?,
         ended_at: row.opt_int("ended_at")?,
         trial_end: row.opt_int("trial_end")?,
@@ -155,14 +160,16 @@ impl WriteTx {
     pub async fn put_source(&mut self, source: &Source) -> Result<(), StoreError> {
         sqlx::query(
             "insert into source (provider, provider_ref, tenant, plan, billing_interval, state, period_start, \
-             period_end, scheduled_end, trial_end, first_unpaid_at, version, attention, access_until, ended_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             period_end, scheduled_end, trial_end, first_unpaid_at, version, attention, access_until, ended_at, \
+             next_plan, next_interval) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              on conflict (provider, provider_ref) do update set tenant = excluded.tenant, plan = excluded.plan, \
              billing_interval = excluded.billing_interval, state = excluded.state, \
              period_start = excluded.period_start, period_end = excluded.period_end, \
              scheduled_end = excluded.scheduled_end, trial_end = excluded.trial_end, \
              first_unpaid_at = excluded.first_unpaid_at, version = excluded.version, \
-             attention = excluded.attention, access_until = excluded.access_until, ended_at = excluded.ended_at",
+             attention = excluded.attention, access_until = excluded.access_until, ended_at = excluded.ended_at, \
+             next_plan = excluded.next_plan, next_interval = excluded.next_interval",
         )
         .bind(source.provider.as_str())
         .bind(source.provider_ref.as_str())
@@ -179,6 +186,8 @@ impl WriteTx {
         .bind(source.attention.as_deref())
         .bind(source.access_until)
         .bind(source.ended_at)
+        .bind(source.next.as_ref().map(|(plan, _)| plan.as_str()))
+        .bind(source.next.as_ref().map(|(_, interval)| Interval::as_str(*interval)))
         .execute(self.conn())
         .await?;
         Ok(())

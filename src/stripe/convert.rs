@@ -81,6 +81,7 @@ pub fn to_source(
         state,
         period_start: period.map(|period| period.start),
         period_end: period.map(|period| period.end),
+        next: None,
         access_until: None,
         ended_at: (state == SourceState::Ended).then(|| snapshot.ended_at.unwrap_or(seen.at)),
         scheduled_end: snapshot.scheduled_end,

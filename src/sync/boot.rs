@@ -15,8 +15,14 @@ use crate::store::KeptHeader;
 const MAX_HEAD_AGE_MS: i64 = 15 * 60 * 1000;
 
 impl ChainTask {
-    /// Takes the chain over and finds the highest block that is still ours.
+    /// Takes the chain over, finds the highest block that is still ours, and asks the tokens whether they can be paid in.
     pub(super) async fn start(&mut self) -> Result<(), SyncError> {
+        let head = self.open().await?;
+        self.asks_tokens = true;
+        self.hear_tokens(head).await
+    }
+
+    async fn open(&mut self) -> Result<BlockRef, SyncError> {
         self.reader.chain_id().await?;
         let genesis = self.genesis().await?;
         self.reader.find_level().await?;
@@ -46,7 +52,7 @@ impl ChainTask {
                 })
                 .await?;
             self.take(&anew);
-            return Ok(());
+            return Ok(head.block());
         }
         self.take(&opened);
         if let Some(held) = opened.row.quarantined {
@@ -69,7 +75,7 @@ impl ChainTask {
                 self.take(&anew);
             }
         }
-        Ok(())
+        Ok(head.block())
     }
 
     /// The block 0 that the chain is opened with. A development chain may have another than it had.

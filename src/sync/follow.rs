@@ -163,6 +163,8 @@ impl ChainTask {
         self.compare_streamed(&blocks);
         let (chain, fence, head) = (self.settings.id, self.fence, self.heights.head);
         let evidence = self.evidence();
+        // Before it is known whether it was done.
+        self.asks_tokens |= rollback_to.is_some();
         self.heights = self
             .engine
             .execute(Advance {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::progress::{Bar, Progress};
 use super::ranges;
 use super::task::{ChainTask, SyncError};
-use super::watching;
+use super::watching::{self, Told};
 use crate::chain::ChainReader;
 use crate::config;
 use crate::domain::{ChainId, ProvenBlock};
@@ -158,7 +158,7 @@ impl History {
         last: u64,
         batches: mpsc::Sender<Vec<ProvenBlock>>,
     ) -> Result<(), SyncError> {
-        let filter = watching::filter(&unpaid(&self.settings), &watching::scopes([&watch]));
+        let filter = watching::filter(&unpaid(&self.settings), &Told::new(), &watching::scopes([&watch]));
         let (from, parent) = (watch.next_number, watch.next_parent);
         let mut pieces = ranges::proven(&self.reader, &filter, (from, last), parent);
         let mut blocks: Vec<ProvenBlock> = Vec::new();

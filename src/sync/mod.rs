@@ -10,6 +10,7 @@ mod follow;
 mod history;
 mod lead;
 mod lookout;
+mod notices;
 mod plan;
 mod progress;
 mod ranges;
@@ -21,6 +22,7 @@ mod watching;
 mod weigh;
 mod window;
 
+pub use notices::TokenState;
 pub use rescan::{Difference, Money, Place, Report, Request, RescanError, rescan};
 pub use task::{ChainTask, Halt, SyncError};
 pub use tokens::TokenContract;

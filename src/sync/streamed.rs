@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
 
-use crate::domain::{AUTHORIZATION_USED, LogEntry, ProvenBlock};
+use crate::chain::StreamedLog;
+use crate::domain::{AUTHORIZATION_USED, ChainId, LogEntry, ProvenBlock};
+use crate::engine::Engine;
+use crate::ledger;
+
+/// Sightings that are looked up at once.
+const MAX_SIGHTINGS: usize = 64;
 
 /// Logs that are remembered until their block is judged.
 const MAX_REMEMBERED: usize = 4_096;
@@ -69,6 +75,29 @@ impl Streamed {
         let fits = self.0.len() < MAX_REMEMBERED || self.0.contains_key(&log);
         fits.then(|| self.0.entry(log).or_default())
     }
+}
+
+/// Looks a streamed transfer up, beside the chain's task. One that is not news by then shows nothing.
+pub(super) fn sight(engine: &Engine, chain: ChainId, log: &StreamedLog) {
+    let Some(transfer) = ledger::transfer(&log.entry).filter(|_| !log.removed) else {
+        return;
+    };
+    let Ok(permit) = sightings().try_acquire() else {
+        return;
+    };
+    let (engine, block) = (engine.clone(), log.block);
+    tokio::spawn(async move {
+        let _permit = permit;
+        if let Err(error) = engine.sight(chain, &transfer, block).await {
+            tracing::debug!(%error, "a streamed transfer could not be looked up");
+        }
+    });
+}
+
+/// Lookups of streamed transfers that are under way, over all chains.
+fn sightings() -> &'static tokio::sync::Semaphore {
+    static SIGHTINGS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(MAX_SIGHTINGS);
+    &SIGHTINGS
 }
 
 #[cfg(test)]

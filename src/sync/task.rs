@@ -11,17 +11,16 @@ use super::confirm::{Council, Tags};
 use super::history::History;
 use super::lookout::{Heard, Lookout};
 use super::progress::Progress;
-use super::streamed::Streamed;
-use super::watching::{self, Scopes};
+use super::streamed::{Streamed, sight};
+use super::watching::{self, Scopes, Told};
 use super::window::Window;
 use crate::chain::{
     self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
 };
 use crate::config;
-use crate::domain::{BlockRef, ChainId, Header, Heights, Level};
+use crate::domain::{BlockRef, Header, Heights, Level};
 use crate::engine::{ActivateWatches, Engine, EngineError};
 use crate::health::{ChainHealth, Health};
-use crate::ledger;
 use crate::metrics;
 use crate::retry::Backoff;
 
@@ -37,9 +36,6 @@ const MAX_HEARD: usize = 256;
 
 /// Streamed logs of blocks further above the head than this are not believed.
 const MAX_AHEAD: u64 = 8;
-
-/// Sightings that are looked up at once.
-const MAX_SIGHTINGS: usize = 64;
 
 /// Why a chain must not go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +122,10 @@ pub struct ChainTask {
     pub(super) start_number: u64,
     pub(super) filter: LogFilter,
     pub(super) contracts: Scopes,
+    /// By which logs the accepted tokens tell whether they can be paid in.
+    pub(super) told: Told,
+    /// They are to be asked themselves once the head is reached.
+    pub(super) asks_tokens: bool,
     pub(super) streamed: Streamed,
     pub(super) tags: Tags,
     pub(super) council: Council,
@@ -150,7 +150,7 @@ impl ChainTask {
         health: Health,
         stop: CancellationToken,
     ) -> Result<(), SyncError> {
-        let filter = watching::filter(&settings, &Scopes::new());
+        let filter = watching::filter(&settings, &Told::new(), &Scopes::new());
         let (reader, stream) = chain::connect(&settings, &network, engine.clock(), filter.clone())?;
         let mut task = Self {
             window: Window::default(),
@@ -158,6 +158,8 @@ impl ChainTask {
             fence: 0,
             start_number: 0,
             contracts: Scopes::new(),
+            told: Told::new(),
+            asks_tokens: false,
             streamed: Streamed::default(),
             tags: Tags::new(settings.agree),
             council: Council::new(settings.agree),
@@ -218,6 +220,7 @@ impl ChainTask {
             tokio::time::sleep(backoff.next_delay()).await;
         }
         self.report(None);
+        self.ask(stream);
         self.watch_contracts(stream).await?;
         let (history, lookout) = (History::new(self), Lookout::new(self));
         // What is not final must be known before anything counts.
@@ -259,6 +262,7 @@ impl ChainTask {
                 Err(error) => Err(error),
             };
             match outcome {
+                Ok(()) if self.asks_tokens => self.hear_tokens_again().await,
                 Ok(()) => {}
                 Err(SyncError::Halted(Halt::TooDeep)) if self.settings.development => {
                     return Err(SyncError::Anew);
@@ -454,37 +458,19 @@ impl ChainTask {
     fn ask_for_watched(&mut self, stream: &StreamHandle) {
         let live = watching::live(&self.engine.watches(self.settings.id));
         if live != self.contracts {
-            self.filter = watching::filter(&self.settings, &live);
             self.contracts = live;
-            stream.set_filter(self.filter.clone());
+            self.ask(stream);
         }
+    }
+
+    /// Asks for all that is to be asked for.
+    fn ask(&mut self, stream: &StreamHandle) {
+        self.filter = watching::filter(&self.settings, &self.told, &self.contracts);
+        stream.set_filter(self.filter.clone());
     }
 
     /// Whether logs are expected to be streamed.
     pub(super) fn is_streaming(&self) -> bool {
         self.connected
     }
-}
-
-/// Looks a streamed transfer up, beside the chain's task. One that is not news by then shows nothing.
-fn sight(engine: &Engine, chain: ChainId, log: &StreamedLog) {
-    let Some(transfer) = ledger::transfer(&log.entry).filter(|_| !log.removed) else {
-        return;
-    };
-    let Ok(permit) = sightings().try_acquire() else {
-        return;
-    };
-    let (engine, block) = (engine.clone(), log.block);
-    tokio::spawn(async move {
-        let _permit = permit;
-        if let Err(error) = engine.sight(chain, &transfer, block).await {
-            tracing::debug!(%error, "a streamed transfer could not be looked up");
-        }
-    });
-}
-
-/// Lookups of streamed transfers that are under way, over all chains.
-fn sightings() -> &'static tokio::sync::Semaphore {
-    static SIGHTINGS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(MAX_SIGHTINGS);
-    &SIGHTINGS
 }

@@ -151,7 +151,7 @@ fn separator_of(chain: ChainId, named: &TokenDomain) -> B256 {
 }
 
 /// What a contract answers; `None` where it gives no such answer.
-async fn ask<C: SolCall>(
+pub(super) async fn ask<C: SolCall>(
     reader: &ChainReader,
     contract: Address,
     call: C,

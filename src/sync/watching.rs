@@ -1,8 +1,8 @@
-//! What is asked of one chain: the treasury's tokens, and the contracts that are watched.
+//! What is asked of one chain: the treasury's tokens, what they tell of themselves, and the contracts that are watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 
 use crate::chain::LogFilter;
 use crate::config;
@@ -12,12 +12,15 @@ use crate::store::Watch;
 /// What is kept of each contract.
 pub(super) type Scopes = BTreeMap<Address, Scope>;
 
-/// The filter for payments to the treasury and what moves holdings of these contracts.
-pub(super) fn filter(settings: &config::Chain, contracts: &Scopes) -> LogFilter {
+/// The topics of the logs by which each token tells whether it can be paid in, and whether the treasury is the second topic.
+pub(super) type Told = BTreeMap<Address, Vec<(B256, bool)>>;
+
+/// The filter for payments to the treasury, what tokens tell of themselves, and what moves holdings of these contracts.
+pub(super) fn filter(settings: &config::Chain, told: &Told, contracts: &Scopes) -> LogFilter {
     let known = settings.tokens.iter().chain(&settings.other_tokens);
     let tokens: BTreeSet<Address> = known.map(|token| token.address).collect();
     let treasuries = settings.treasury.into_iter().collect();
-    LogFilter::new(&tokens, &treasuries, contracts)
+    LogFilter::new(&tokens, &treasuries, contracts).with_notices(told)
 }
 
 /// What is kept of these contracts.

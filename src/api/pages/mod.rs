@@ -25,7 +25,7 @@ use super::Shared;
 use super::extract::Id;
 use super::markup::{escape, render};
 use super::problem::Problem;
-use crate::domain::{Amount, ChainId, ChargeFlag, ChargeId, ChargeState};
+use crate::domain::{Amount, ChainId, ChargeFlag, ChargeId, ChargeState, Hindrance};
 use crate::engine::ChargeView;
 
 const PAY: &str = include_str!("pay.html");
@@ -95,7 +95,10 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn is_payable(&self) -> bool {
-        ["open", "underpaid", "reversed"].contains(&self.case)
+        let is_hindered = Hindrance::ALL
+            .iter()
+            .any(|hindrance| self.charge.flags.contains(&hindrance.flag()));
+        ["open", "underpaid", "reversed"].contains(&self.case) && !is_hindered
     }
 
     /// The value of a place in the page, as markup: `?case` and `+flag` hide what does not fit.

@@ -24,7 +24,8 @@ const caseOf = (charge) => {
   }
   return charge.state
 }
-const isPayable = (charge) => ['open', 'underpaid', 'reversed'].includes(caseOf(charge))
+const isHindered = ({ flags }) => ['token_paused', 'treasury_blacklisted'].some((flag) => flags.includes(flag))
+const isPayable = (charge) => ['open', 'underpaid', 'reversed'].includes(caseOf(charge)) && !isHindered(charge)
 // Nothing will change any more.
 const isOver = ({ state, confirmed, final }) =>
   state === 'closed' || (state === 'paid' && final.baseUnits === confirmed.baseUnits)

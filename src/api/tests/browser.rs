@@ -90,6 +90,11 @@ const EXPECTED: &[(&str, Needs)] = &[
     ("POST /api/billing/crypto/stablecoin", Needs::User(Role::Admin)),
     ("POST /api/billing/crypto/payment", Needs::User(Role::Admin)),
     ("DELETE /api/billing/crypto/charge/{id}", Needs::User(Role::Admin)),
+    ("GET /api/billing/credit", Needs::User(Role::Admin)),
+    ("PUT /api/billing/subscription", Needs::User(Role::Admin)),
+    ("DELETE /api/billing/subscription", Needs::User(Role::Admin)),
+    ("POST /api/billing/subscription/resume", Needs::User(Role::Admin)),
+    ("POST /api/billing/subscription/preview", Needs::User(Role::Admin)),
     ("GET /api/token-gates", Needs::User(Role::Admin)),
     ("POST /api/token-gates", Needs::User(Role::Admin)),
     ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
@@ -243,6 +248,7 @@ async fn naming_another_in_the_body_is_refused() {
         "contract": NFT.to_string(), "atLeast": "1"}});
     for (path, mut body) in [
         ("/api/billing/crypto/stablecoin", json!({"plan": "pro"})),
+        ("/api/billing/subscription/preview", json!({"plan": "pro"})),
         ("/api/billing/check", json!({"feature": "api_access"})),
         (
             "/api/billing/check",

@@ -1,5 +1,6 @@
 //! The API over an engine on a database of its own, asked as a caller would ask.
 
+mod accounts;
 mod asking;
 mod browser;
 mod charges;
@@ -9,6 +10,7 @@ mod gates;
 mod health;
 mod paying;
 mod payments;
+mod tokens;
 mod wallets;
 mod webhooks;
 
@@ -170,6 +172,7 @@ fn config(folder: &std::path::Path) -> Config {
             enabled: true,
             charge_ttl: Duration::from_mins(30),
             charge_grace: Duration::from_hours(24),
+            reversal_grace: Duration::ZERO,
             tolerance_basis_points: 100,
             tolerance_units: "0.05".to_owned(),
             tolerance_max_basis_points: 500,

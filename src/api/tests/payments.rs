@@ -17,7 +17,7 @@ fn tx_hash() -> String {
 
 impl Api {
     /// How many entries the record has: equal means that nothing was decided.
-    async fn records(&self) -> i64 {
+    pub(super) async fn records(&self) -> i64 {
         let settings = config::StoreSettings {
             url: format!("sqlite://{}/test.sqlite", self.folder.path().display()).into(),
             max_connections: 1,

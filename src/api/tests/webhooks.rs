@@ -22,11 +22,11 @@ fn signed_with(path: &str, body: &str, secret: &str, at_s: u64) -> Request<Body>
     request.body(Body::from(body.to_owned())).unwrap()
 }
 
-fn signed(body: &str) -> Request<Body> {
+pub(super) fn signed(body: &str) -> Request<Body> {
     signed_with(PATHS[0], body, SECRET, now_s())
 }
 
-fn event(id: &str) -> Value {
+pub(super) fn event(id: &str) -> Value {
     let item = json!({"price": {"id": "nchat_pro_month"}, "current_period_end": now_s() + 86_400});
     let subscription = json!({
         "id": "sub_1", "object": "subscription", "status": "active", "customer": "cus_1", "created": now_s(),

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::quantity;
-use super::raw::{RawCatalogue, RawMeter, RawPlan, RawPrices};
+use super::raw::{RawCatalogue, RawMeter, RawPlan};
 use super::{
-    Catalogue, CatalogueError, CatalogueErrors, Cost, Limit, Meter, MeterKind, Plan, Prices, StripePrices,
-    Subject, Unit,
+    Catalogue, CatalogueError, CatalogueErrors, Cost, CryptoPrice, CryptoPrices, Limit, Meter, MeterKind,
+    Plan, Prices, StripePrices, Subject, Unit,
 };
 use crate::domain::{Amount, Interval, PlanId};
 
@@ -196,8 +196,8 @@ fn check_plans(problems: &mut Problems, raw: &RawCatalogue, meters: &BTreeMap<St
                 .flat_map(|plan| plan.features.iter().cloned())
                 .collect(),
             limits: check_limits(problems, &path, meters, plan, lineage.as_deref()),
-            price: check_prices(problems, &format!("{path}.price"), plan, &plan.price, true),
-            crypto: check_prices(problems, &format!("{path}.crypto"), plan, &plan.crypto, false),
+            price: check_prices(problems, &path, plan),
+            crypto: check_crypto(problems, &path, plan),
             stripe: StripePrices {
                 month: plan.stripe.month.clone().unwrap_or_default(),
                 year: plan.stripe.year.clone().unwrap_or_default(),
@@ -310,36 +310,59 @@ fn check_limits(
     limits
 }
 
+fn check_prices(problems: &mut Problems, path: &str, plan: &RawPlan) -> Prices {
+    let mut read = |interval: &str, value: &Option<toml::Value>| {
+        let path = format!("{path}.price.{interval}");
+        let value = sold(problems, &path, plan, value.as_ref())?;
+        Some(problems.or(path, quantity::price(value), Default::default()).0)
+    };
+    Prices {
+        month: read("month", &plan.price.month),
+        year: read("year", &plan.price.year),
+    }
+}
+
 /// A price of nothing is shown, and never sold: nobody can send nothing.
-fn check_prices(
+fn check_crypto(problems: &mut Problems, path: &str, plan: &RawPlan) -> CryptoPrices {
+    let mut read = |interval: &str, value: &Option<toml::Value>| {
+        let path = format!("{path}.crypto.{interval}");
+        Some(match sold(problems, &path, plan, value.as_ref())? {
+            toml::Value::Table(prices) => {
+                if prices.is_empty() {
+                    problems.add(&path, "is empty: write a price for a token, or leave it out");
+                }
+                let read = |(token, price): (&String, &toml::Value)| {
+                    let path = format!("{path}.{token}");
+                    let price = problems.or(path, quantity::token_price(price), String::new());
+                    (token.clone(), price)
+                };
+                CryptoPrice::Tokens(prices.iter().map(read).collect())
+            }
+            price => CryptoPrice::Currency(problems.or(path, quantity::crypto_price(price), String::new())),
+        })
+    };
+    CryptoPrices {
+        month: read("month", &plan.crypto.month),
+        year: read("year", &plan.crypto.year),
+    }
+}
+
+/// A price that is written, where the plan may have one.
+fn sold<'a>(
     problems: &mut Problems,
     path: &str,
     plan: &RawPlan,
-    raw: &RawPrices<toml::Value>,
-    zero_is_fine: bool,
-) -> Prices {
-    let mut read = |interval: &str, value: &Option<toml::Value>| {
-        let value = value.as_ref()?;
-        let path = format!("{path}.{interval}");
-        if plan.contact_sales {
-            problems.add(
-                path,
-                "belongs to no plan with `contact_sales`: leave one of them out",
-            );
-            return None;
-        }
-        let price = match quantity::price(value) {
-            Ok((_, amount)) if amount.is_zero() && !zero_is_fine => {
-                Err("must be above zero: leave it out where the plan is not sold on-chain".to_owned())
-            }
-            price => price,
-        };
-        Some(problems.or(path, price, Default::default()).0)
-    };
-    Prices {
-        month: read("month", &raw.month),
-        year: read("year", &raw.year),
+    value: Option<&'a toml::Value>,
+) -> Option<&'a toml::Value> {
+    let value = value?;
+    if plan.contact_sales {
+        problems.add(
+            path,
+            "belongs to no plan with `contact_sales`: leave one of them out",
+        );
+        return None;
     }
+    Some(value)
 }
 
 fn index_names(problems: &mut Problems, plans: &[Plan]) -> HashMap<String, usize> {

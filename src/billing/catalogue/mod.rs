@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use crate::domain::{Interval, PlanId};
+use crate::domain::{Interval, PlanId, Token};
 
 mod build;
 mod quantity;
@@ -154,6 +154,48 @@ impl Prices {
             Interval::Year => self.year.as_deref(),
         }
     }
+}
+
+/// A price on-chain, as decimal text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CryptoPrice {
+    /// In the catalogue's currency: of every token that is worth one of it.
+    Currency(String),
+    /// By the token's symbol, or by the unit of it.
+    Tokens(BTreeMap<String, String>),
+}
+
+impl CryptoPrice {
+    /// The price in `token`, its own before that of its unit.
+    fn in_token(&self, token: &Token, currency: &str) -> Option<&str> {
+        match self {
+            Self::Currency(price) => (token.unit == currency).then_some(price),
+            Self::Tokens(prices) => prices
+                .get(&token.symbol)
+                .or_else(|| prices.get(&token.unit))
+                .map(String::as_str),
+        }
+    }
+}
+
+/// One price on-chain per interval.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CryptoPrices {
+    /// For a month.
+    pub month: Option<CryptoPrice>,
+    /// For a year.
+    pub year: Option<CryptoPrice>,
+}
+
+impl CryptoPrices {
+    /// The price for `interval`.
+    #[must_use]
+    pub fn of(&self, interval: Interval) -> Option<&CryptoPrice> {
+        match interval {
+            Interval::Month => self.month.as_ref(),
+            Interval::Year => self.year.as_ref(),
+        }
+    }
 
     fn is_empty(&self) -> bool {
         self.month.is_none() && self.year.is_none()
@@ -205,8 +247,8 @@ pub struct Plan {
     pub limits: BTreeMap<String, Limit>,
     /// What people are shown, in the catalogue's currency.
     pub price: Prices,
-    /// In units of any accepted stablecoin.
-    pub crypto: Prices,
+    /// What it costs on-chain.
+    pub crypto: CryptoPrices,
     /// What Stripe calls it.
     pub stripe: StripePrices,
 }
@@ -324,9 +366,10 @@ impl Catalogue {
         self.by_stripe_price.get(price).cloned()
     }
 
-    /// The price of a plan in units of any accepted stablecoin, as decimal text with at most 6 decimals.
-    pub fn crypto_price(&self, plan: &str, interval: Interval) -> Option<&str> {
-        self.plan(plan)?.crypto.of(interval)
+    /// The price of a plan in units of `token`, as decimal text; none where it is not sold for that.
+    pub fn crypto_price(&self, plan: &str, interval: Interval, token: &Token) -> Option<&str> {
+        let price = self.plan(plan)?.crypto.of(interval)?;
+        price.in_token(token, &self.currency)
     }
 
     /// The lowest plan above the rank `above` that is offered and of which `allows` holds: the way up.

@@ -8,6 +8,9 @@ use crate::domain::Amount;
 /// No stablecoin that we know carries fewer, so a price within this is exact in all of them.
 const PRICE_DECIMALS: u8 = 6;
 
+/// As fine as ether; a token that is coarser says so when it is asked for.
+const MOST_DECIMALS: u8 = 18;
+
 /// The longest id of a plan, feature or meter, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -72,11 +75,32 @@ fn rolling(text: &str) -> Option<Window> {
 
 /// A price as the text that was written. A number would have gone through a float.
 pub(super) fn price(value: &Value) -> Result<(String, Amount), String> {
+    decimal(value, PRICE_DECIMALS)
+}
+
+fn decimal(value: &Value, decimals: u8) -> Result<(String, Amount), String> {
     let Value::String(text) = value else {
         return Err("must be in quotes, such as \"15\" or \"7.50\"".to_owned());
     };
-    let amount = Amount::from_units(text, PRICE_DECIMALS).map_err(|error| error.to_string())?;
+    let amount = Amount::from_units(text, decimals).map_err(|error| error.to_string())?;
     Ok((text.clone(), amount))
+}
+
+/// A price in every token of the currency; above nothing.
+pub(super) fn crypto_price(value: &Value) -> Result<String, String> {
+    above_zero(price(value)?)
+}
+
+/// A price in one token, as fine as that may be.
+pub(super) fn token_price(value: &Value) -> Result<String, String> {
+    above_zero(decimal(value, MOST_DECIMALS)?)
+}
+
+fn above_zero((text, amount): (String, Amount)) -> Result<String, String> {
+    if amount.is_zero() {
+        return Err("must be above zero: leave it out where the plan is not sold on-chain".to_owned());
+    }
+    Ok(text)
 }
 
 pub(super) fn name(text: &str) -> Result<(), String> {

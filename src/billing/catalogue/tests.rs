@@ -1,6 +1,9 @@
 //! The shipped file says what is published, and every mistake in a file is found at once.
 
+use alloy::primitives::Address;
+
 use super::*;
+use crate::domain::{Amount, ChainId};
 
 const GB: u64 = 1 << 30;
 const MB: u64 = 1 << 20;
@@ -104,8 +107,14 @@ fn the_shipped_prices_and_terms_are_the_published_ones() {
             (month, year)
         );
         let sold = |price: Option<&'static str>| price.filter(|price| *price != "0");
-        assert_eq!(catalogue.crypto_price(plan, Interval::Month), sold(month));
-        assert_eq!(catalogue.crypto_price(plan, Interval::Year), sold(year));
+        assert_eq!(
+            catalogue.crypto_price(plan, Interval::Month, &token("USDC", "USD")),
+            sold(month)
+        );
+        assert_eq!(
+            catalogue.crypto_price(plan, Interval::Year, &token("USDC", "USD")),
+            sold(year)
+        );
         assert_eq!(found.contact_sales, plan == "custom");
         assert_eq!(found.is_offered(), plan != "free");
     }
@@ -129,7 +138,7 @@ fn plans_are_found_by_id_and_alias_in_any_case() {
     assert!(catalogue.plan("gold").is_none());
     assert!(catalogue.plan("").is_none());
     assert_eq!(
-        catalogue.crypto_price("Professional", Interval::Month),
+        catalogue.crypto_price("Professional", Interval::Month, &token("USDT", "USD")),
         Some("15")
     );
 }
@@ -405,9 +414,52 @@ fn the_format_carries_the_other_published_tables() {
     );
     let cost = catalogue.meters()["tokens"].cost.as_ref().unwrap();
     assert_eq!((cost.price.as_str(), cost.per), ("3", 1_000_000));
-    assert_eq!(catalogue.crypto_price("starter", Interval::Month), None);
+    assert_eq!(
+        catalogue.crypto_price("starter", Interval::Month, &token("USDC", "USD")),
+        None
+    );
     assert_eq!(
         catalogue.plan("contract").unwrap().limits["period"],
         Limit::AtMost(0)
     );
+}
+
+fn token(symbol: &str, unit: &str) -> Token {
+    Token {
+        chain: ChainId(1),
+        address: Address::ZERO,
+        symbol: symbol.to_owned(),
+        unit: unit.to_owned(),
+        decimals: 18,
+        dust: Amount::from(1),
+    }
+}
+
+#[test]
+fn a_price_on_chain_is_of_a_currency_or_by_token() {
+    let text = include_str!("../../../config/plans.toml").replace(
+        "crypto = { month = \"15\", year = \"150\" }",
+        "crypto = { month = { USDC = \"15\", ETH = \"0.005000000000000001\", EUR = \"14\" }, year = \"150\" }",
+    );
+    let catalogue = Catalogue::parse(&text, &[]).unwrap();
+    let month = |symbol, unit| catalogue.crypto_price("pro", Interval::Month, &token(symbol, unit));
+    assert_eq!(month("USDC", "USD"), Some("15"));
+    assert_eq!(month("ETH", "ETH"), Some("0.005000000000000001"));
+    assert_eq!(month("EURC", "EUR"), Some("14"), "by its unit");
+    assert_eq!(month("USDT", "USD"), None);
+    let year = |symbol, unit| catalogue.crypto_price("pro", Interval::Year, &token(symbol, unit));
+    assert_eq!((year("USDT", "USD"), year("ETH", "ETH")), (Some("150"), None));
+    for (wrong, place) in [
+        ("{ month = {} }", "plans.pro.crypto.month"),
+        ("{ month = { ETH = \"0\" } }", "plans.pro.crypto.month.ETH"),
+        ("{ month = { ETH = 1 } }", "plans.pro.crypto.month.ETH"),
+        ("{ month = \"0.0000001\" }", "plans.pro.crypto.month"),
+    ] {
+        let text = include_str!("../../../config/plans.toml").replace(
+            "crypto = { month = \"15\", year = \"150\" }",
+            &format!("crypto = {wrong}"),
+        );
+        let refused = Catalogue::parse(&text, &[]).unwrap_err();
+        assert_eq!(refused.0[0].path, place, "{refused}");
+    }
 }

@@ -446,7 +446,7 @@ fn money_always_wants_receipts() {
         money().bloom_hit(&header().bloom),
         Hit {
             money: true,
-            holdings: false
+            ..Hit::default()
         }
     );
 }

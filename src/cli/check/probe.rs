@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -13,8 +13,8 @@ use super::table::cell;
 use crate::chain::{self, ChainError, ChainReader, LogFilter, Network, StreamEvent};
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::{Header, Level, Tag, Token};
-use crate::sync::TokenContract;
+use crate::domain::{Header, Hindrance, Level, Tag, Token};
+use crate::sync::{TokenContract, TokenState};
 
 /// Longest for all questions to one endpoint together.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,23 +74,36 @@ pub(super) async fn chain(network: &Arc<dyn Network>, clock: &Clock, settings: &
         probe.faults.extend(faults);
     }
     probe.compare_genesis(settings);
-    let asked = settings.tokens.iter().map(|token| contract(&readers, token));
-    for (token, contract) in settings.tokens.iter().zip(join_all(asked).await) {
+    let treasury = settings.treasury;
+    let asked = settings
+        .tokens
+        .iter()
+        .map(|token| contract(&readers, token, treasury));
+    for (token, found) in settings.tokens.iter().zip(join_all(asked).await) {
+        let (contract, state) = found.unzip();
         probe.note_token(settings, token, contract);
+        probe.note_state(settings, token, &state.unwrap_or_default());
     }
     probe
 }
 
 /// The contract as the first endpoint that answers gives it; `None` where none does, which is a fault of its own already.
-async fn contract(readers: &[(ChainReader, Header)], token: &Token) -> Option<TokenContract> {
+async fn contract(
+    readers: &[(ChainReader, Header)],
+    token: &Token,
+    treasury: Option<Address>,
+) -> Option<(TokenContract, TokenState)> {
     for (reader, head) in readers {
-        let asked = timeout(
-            PROBE_TIMEOUT,
-            TokenContract::read(reader, token.address, head.hash),
-        )
-        .await;
-        if let Ok(Ok(contract)) = asked {
-            return Some(contract);
+        let asked = async {
+            let contract = TokenContract::read(reader, token.address, head.hash).await?;
+            let state = match treasury {
+                Some(treasury) => TokenState::read(reader, (token.address, treasury), head.hash).await?,
+                None => TokenState::default(),
+            };
+            Ok::<_, ChainError>((contract, state))
+        };
+        if let Ok(Ok(found)) = timeout(PROBE_TIMEOUT, asked).await {
+            return Some(found);
         }
     }
     None
@@ -139,6 +152,19 @@ impl Probe {
             }
         }
         self.tokens.push((token.clone(), contract));
+    }
+
+    /// What keeps everybody from paying in a token is its issuer's doing, and no fault of the configuration.
+    fn note_state(&mut self, settings: &config::Chain, token: &Token, state: &TokenState) {
+        let field = format!("chains.{}.tokens.{}", settings.name, token.symbol);
+        let words = |hindrance| match hindrance {
+            Hindrance::TokenPaused => "is paused by its issuer: it will not be offered",
+            Hindrance::TreasuryBlacklisted => "has the treasury on its blacklist: it will not be offered",
+        };
+        let held = state
+            .held()
+            .map(|hindrance| format!("{field}: {}", words(hindrance)));
+        self.warnings.extend(held);
     }
 
     /// A line of titles, then one for each endpoint.

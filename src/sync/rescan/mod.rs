@@ -178,7 +178,8 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
 
     async fn read(&mut self, reader: &ChainReader) -> Result<(), RescanError> {
         let (from, to) = (self.report.from, self.report.to);
-        let filter = watching::filter(self.settings, &watching::scopes(&self.stored.watches));
+        let scopes = watching::scopes(&self.stored.watches);
+        let filter = watching::filter(self.settings, &watching::Told::new(), &scopes);
         let bar = Progress::new(&self.settings.name).bar("reading again", to - from + 1);
         let mut pieces = std::pin::pin!(ranges::proven(reader, &filter, (from, to), None));
         while let Some(blocks) = pieces.next().await {

@@ -4,11 +4,11 @@ use serde_json::json;
 use tollgate::domain::Amount;
 
 use super::{Served, assert_accessible, assert_fits, text};
-use crate::harness::blocks::tx;
+use crate::harness::blocks::{says, tx};
 use crate::harness::chromium::Tab;
 use crate::harness::databases::Database;
 use crate::harness::wallets::Wallet;
-use crate::harness::world::{TREASURY, TTL_MS, World, payment_from};
+use crate::harness::world::{TREASURY, TTL_MS, USDC, World, payment_from};
 
 const DOLLAR: u64 = 1_000_000;
 
@@ -98,6 +98,25 @@ async fn an_expired_request_is_not_to_be_paid() {
     tab.wait_text("#state", "This request has expired").await;
     assert_eq!(text(&tab, ".by-hand").await, "");
     assert_accessible(&tab).await;
+}
+
+#[tokio::test]
+async fn what_nobody_can_pay_now_is_not_to_be_paid() {
+    let mut world = World::settled(Database::sqlite()).await;
+    let served = Served::over(&world.engine).await;
+    let asked = world.ask("acme").await;
+    let tab = Tab::plain().await;
+    tab.go(&served.page(asked.id.as_str())).await;
+    world.mine(&[tx(1, vec![says(USDC, "Pause()", &[])])]).await;
+    tab.wait_text("#state", "stopped all transfers").await;
+    assert_eq!(text(&tab, ".by-hand").await, "");
+    assert_accessible(&tab).await;
+    // Who comes later is told the same by the server.
+    let page = text(&tab, "main").await;
+    tab.go(&served.page(asked.id.as_str())).await;
+    assert_eq!(text(&tab, "main").await, page);
+    world.mine(&[tx(2, vec![says(USDC, "Unpause()", &[])])]).await;
+    tab.wait_text(".by-hand", &asked.due.to_units(6)).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::{Amount, Interval};
-use tollgate::engine::{CancelCharge, EngineError, ExpireCharges, RefoldDue};
+use tollgate::engine::{CancelCharge, EngineError, ExpireCharges, RefoldDue, RemindRenewals};
 
 use crate::harness::blocks::tx;
 use crate::harness::databases::{Database, on_both};
@@ -169,6 +169,7 @@ async fn a_period_that_ends_takes_the_plan_at_once(database: Database) {
     let end = tollgate::billing::add_interval(paid_at, paid_at, Interval::Month, 1);
     world.wait(end - world.clock.now_ms() - 1);
     assert_eq!(world.plan("acme"), "pro");
+    assert_eq!(world.engine.execute(RemindRenewals).await.unwrap(), 1);
     assert!(!world.engine.has_deadlines().await.unwrap());
     world.wait(1);
     assert_eq!(world.plan("acme"), "free", "the reader does not wait for the job");
@@ -177,7 +178,11 @@ async fn a_period_that_ends_takes_the_plan_at_once(database: Database) {
     assert_eq!(world.engine.execute(RefoldDue).await.unwrap(), 0);
     assert_eq!(
         world.events("tenant:acme").await[2..],
-        ["subscription.ended", "entitlement.changed"]
+        [
+            "subscription.renewal_reminder",
+            "subscription.ended",
+            "entitlement.changed"
+        ]
     );
     world.assert_reload_is_identity().await;
 }

@@ -13,6 +13,7 @@ use crate::harness::world::{
 
 on_both!(
     an_underpaid_charge_stays_open_until_the_rest_comes,
+    what_is_left_of_a_charge_is_known_by_its_amount_where_no_other_has_it,
     an_underpayment_within_the_tolerance_is_accepted,
     what_is_too_much_pays_and_is_flagged,
     the_same_amount_twice_is_a_duplicate_and_buys_one_month,
@@ -73,6 +74,33 @@ async fn an_underpaid_charge_stays_open_until_the_rest_comes(database: Database)
             "charge.payment_detected",
             "charge.paid"
         ]
+    );
+    world.assert_reload_is_identity().await;
+}
+
+async fn what_is_left_of_a_charge_is_known_by_its_amount_where_no_other_has_it(database: Database) {
+    let mut world = World::settled(database).await;
+    let (wallet, asked) = with_wallet(&world, "acme", 1).await;
+    let (second, round) = with_wallet(&world, "globex", 2).await;
+    // A round rest says nothing of whom it is for.
+    let all_but_five = round.due.saturating_sub(dollars(5));
+    let parts = vec![
+        payment_from(wallet.address(), dollars(6)),
+        payment_from(second.address(), all_but_five),
+    ];
+    world.mine(&[tx(1, parts)]).await;
+    let rest = asked.due.saturating_sub(dollars(6));
+    world.pay(2, rest).await;
+    world.pay(3, dollars(5)).await;
+    world.mine_empty(2).await;
+    assert_eq!(
+        (world.state(&asked).await, world.standing(&round).await),
+        ("paid".into(), ("open".into(), "underpaid".into()))
+    );
+    let rules = "select coalesce(rule, '-') from payment order by block_number, log_index";
+    assert_eq!(
+        column(&world.store, rules).await,
+        ["payer_wallet", "payer_wallet", "exact_amount", "-"]
     );
     world.assert_reload_is_identity().await;
 }

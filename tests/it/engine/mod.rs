@@ -3,6 +3,7 @@
 //! A scenario that changes what is answered ends with `assert_reload_is_identity`: an engine that starts from the database
 //! answers the same.
 
+mod accounts;
 mod claims;
 mod deadlines;
 mod deliveries;
@@ -14,6 +15,7 @@ mod holdings;
 mod leadership;
 mod matching;
 mod mistrust;
+mod notices;
 mod proofs;
 mod quarantine;
 mod references;

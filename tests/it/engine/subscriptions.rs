@@ -1,12 +1,12 @@
 //! Stripe's events in whatever order they come, and beside what is paid on-chain.
 
 use serde_json::{Value, json};
-use tollgate::domain::{Millis, Provider};
-use tollgate::engine::{ApplyInbox, GiveUpInbox, ReceiveEvent};
+use tollgate::domain::{Millis, Provider, WhenActive};
+use tollgate::engine::{ApplyInbox, CreateCharge, GiveUpInbox, ReceiveEvent};
 
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::{column, rows};
-use crate::harness::world::{START, World};
+use crate::harness::world::{START, World, asked, pro_for};
 
 on_both!(
     the_events_of_a_subscription_end_the_same_in_every_order_and_twice,
@@ -307,7 +307,11 @@ async fn an_event_that_fails_waits_behind_the_others(database: Database) {
 }
 
 async fn pay_a_month(world: &mut World, name: &str) {
-    let asked = world.ask(name).await;
+    let create = CreateCharge {
+        when_active: Some(WhenActive::Stack),
+        ..pro_for(name)
+    };
+    let asked = asked(&world.engine.execute(create).await.unwrap());
     world.pay(1, asked.due).await;
     world.mine_empty(2).await;
 }

@@ -34,6 +34,16 @@ pub fn used(token: Address, authorizer: Address, nonce: B256) -> Log {
     }
 }
 
+/// What a token says of itself: the event by its signature, and indexed addresses.
+pub fn says(token: Address, signature: &str, addresses: &[Address]) -> Log {
+    let addresses = addresses.iter().map(Address::into_word);
+    Log {
+        contract: token,
+        topics: std::iter::once(keccak256(signature)).chain(addresses).collect(),
+        data: Bytes::new(),
+    }
+}
+
 /// An ERC-721 transfer.
 pub fn nft(contract: Address, from: Address, to: Address, id: u64) -> Log {
     Log {

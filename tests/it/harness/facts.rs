@@ -10,7 +10,7 @@ use super::holders::nfts;
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 30] = [
     "chain",
     "header",
     "charge",
@@ -18,6 +18,7 @@ const TABLES: [&str; 25] = [
     "server_secret",
     "charge_reference",
     "token_domain",
+    "token_notice",
     "observation",
     "payment",
     "claim",
@@ -25,6 +26,10 @@ const TABLES: [&str; 25] = [
     "payment_candidate",
     "source",
     "entitlement",
+    "credit_entry",
+    "credit",
+    "plan_change",
+    "renewal_reminder",
     "customer",
     "inbox",
     "watch",

@@ -89,6 +89,7 @@ pub fn settings() -> Settings {
             enabled: true,
             charge_ttl: Duration::from_millis(TTL_MS.unsigned_abs()),
             charge_grace: Duration::from_millis(GRACE_MS.unsigned_abs()),
+            reversal_grace: Duration::ZERO,
             tolerance_basis_points: 100,
             tolerance_units: "0.05".to_owned(),
             tolerance_max_basis_points: 500,
@@ -275,6 +276,7 @@ pub fn pro_for(name: &str) -> CreateCharge {
         interval: Interval::Month,
         chain: None,
         token: None,
+        when_active: None,
         idempotency: None,
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod finality;
 mod holdings;
 mod lagging;
+mod notices;
 mod payments;
 mod proxied;
 mod ranges;

@@ -161,6 +161,7 @@ impl World {
             interval: Interval::Month,
             chain: None,
             token: None,
+            when_active: None,
             idempotency: None,
         };
         let answer = self.engine.execute(command).await.unwrap().answer;
@@ -373,6 +374,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
             enabled: true,
             charge_ttl: Duration::from_mins(30),
             charge_grace: Duration::from_hours(24),
+            reversal_grace: Duration::ZERO,
             tolerance_basis_points: 100,
             tolerance_units: "0.05".to_owned(),
             tolerance_max_basis_points: 500,

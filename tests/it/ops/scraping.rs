@@ -105,6 +105,7 @@ async fn prometheus_scrapes_the_service_and_understands_alerts_and_dashboard() {
         r#"tollgate_payment_confirmed_total{chain="anvil"} == 1"#,
         "tollgate_payment_unproven_total == 0",
         r#"tollgate_chain_quarantined{chain="anvil"} == 0"#,
+        r#"tollgate_token_hindered{chain="anvil", token="USDC", hindrance="token_paused"} == 0"#,
         r#"tollgate_chain_finality_lag_seconds{chain="anvil"} < 60"#,
         r#"tollgate_lease_leader{chain="anvil"} == 1"#,
         r#"tollgate_chain_level{chain="anvil", level="receipts"} == 1"#,

@@ -223,6 +223,7 @@ impl Life {
             },
             chain: None,
             token: None,
+            when_active: None,
             idempotency: None,
         };
         let (engine, shared) = (self.engine(), Arc::clone(&self.shared));
@@ -352,6 +353,9 @@ impl World {
     /// A charge waits for this amount.
     fn owes(&mut self, due: U256, now_ms: i64) {
         self.tell(format_args!("a charge"));
+        if due.is_zero() {
+            return;
+        }
         let since_s = seconds(now_ms);
         self.dues.push(Due { amount: due, since_s });
         let block = self.plan.block_ms.unsigned_abs();

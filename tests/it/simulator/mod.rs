@@ -4,6 +4,7 @@
 //! The same seed is the same run: what is left to chance is drawn from the seed, and what other threads do is waited for.
 
 mod block;
+mod credit;
 mod disk;
 mod drive;
 mod fault;

@@ -11,6 +11,7 @@ use tollgate::engine::{Engine, Subject};
 use tollgate::health::{Health, Reason};
 
 use super::block::Block;
+use super::credit;
 use super::net::{Shared, lock};
 use super::node::CHAIN;
 use super::readiness::readiness;
@@ -67,6 +68,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     let audit = rows::audit(conn, since.0).await;
     let events = rows::events(conn, since.1).await;
     let periods = rows::periods(conn).await;
+    let credit = credit::stored(conn).await;
 
     let mut world = lock(shared);
     let world = &mut *world;
@@ -87,6 +89,7 @@ pub async fn inspect(conn: &mut AnyConnection, shared: &Shared) {
     world.judge_final(&chain, &branch);
     world.judge_charges(&due, &payments, &charges, &chain);
     world.judge_periods(&charges, &periods);
+    world.judge_credit(&charges, &credit);
     for (watch, stored) in balances {
         let is_folded = |block: &&Arc<Block>| {
             let read = block.number < watch.next || watch.live_from.is_some_and(|from| block.number >= from);
@@ -234,7 +237,8 @@ impl World {
             }
             let was_paid = self.memory.told_paid.contains(&charge.id);
             let is_right = match charge.state.as_str() {
-                "paid" => confirmed > 0 && was_paid,
+                // Credit paid for what nothing was due for.
+                "paid" => (confirmed > 0 || charge.due.is_zero()) && was_paid,
                 "reversed" => confirmed == 0 && !was_paid,
                 "confirming" => confirmed == 0 && seen > 0 && !was_paid,
                 _ => seen == 0 && !was_paid,

@@ -124,6 +124,7 @@ fn engine_settings(plan: &Plan) -> Settings {
             enabled: true,
             charge_ttl: Duration::from_mins(2),
             charge_grace: Duration::from_hours(24),
+            reversal_grace: Duration::ZERO,
             tolerance_basis_points: 0,
             tolerance_units: "0".to_owned(),
             tolerance_max_basis_points: 0,

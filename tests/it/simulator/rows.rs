@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, I256, U256};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::any::AnyRow;
@@ -28,7 +28,11 @@ pub struct StoredCharge {
     /// How many months it buys.
     pub months: i64,
     pub due: U256,
+    /// What was set aside for it, in 10^-18 of a unit; below zero, what it asks for of what is owed.
+    pub credit: I256,
     pub state: String,
+    /// It was not paid in time.
+    pub is_closed: bool,
     pub seen: U256,
     pub confirmed: U256,
 }
@@ -172,7 +176,9 @@ pub async fn charges(conn: &mut AnyConnection) -> Vec<StoredCharge> {
             1
         },
         due: amount(row, "due"),
+        credit: row.get::<String, _>("credit").parse().expect("a signed amount"),
         state: row.get("state"),
+        is_closed: row.get::<Option<i64>, _>("closed_at").is_some(),
         seen: amount(row, "seen"),
         confirmed: amount(row, "confirmed"),
     });

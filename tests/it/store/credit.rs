@@ -110,6 +110,7 @@ fn source(reference: &str, provider: Provider, state: SourceState, period_end: i
         period_start: None,
         period_end: Some(period_end),
         scheduled_end: None,
+        next: None,
         access_until: None,
         ended_at: None,
         trial_end: None,

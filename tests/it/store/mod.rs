@@ -9,6 +9,7 @@ mod faults;
 mod holdings;
 mod leases;
 mod mailboxes;
+mod notices;
 mod payments;
 mod references;
 mod reviews;
