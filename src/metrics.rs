@@ -140,7 +140,7 @@ metrics_list! {
     Counter GATE_DECISIONS_TOTAL = "tollgate_gate_decisions_total" in Count;
     /// How long a decision took, reads of the chain included.
     Histogram GATE_DECISION_SECONDS = "tollgate_gate_decision_seconds" in Seconds;
-    /// Logs of gates' contracts that could not be counted, by fault (malformed_log, too_many_tokens): what is held of those
+    /// Logs of gates' contracts that could not be counted, by fault (malformed, or too many tokens): what is held of those
     /// contracts is unknown.
     Counter GATE_FAULTY_LOGS_TOTAL = "tollgate_gate_faulty_logs_total" in Count;
 

@@ -202,8 +202,9 @@ impl Command for FoldHistory {
         }
         work.tx.insert_movements(self.chain, &kept).await?;
         moves.change_watch(self.contract, |watch| {
-            watch.first_moved =
-                first_moved.map_or(watch.first_moved, |first| lower(watch.first_moved, first));
+            if let Some(first) = first_moved {
+                watch.first_moved = Some(lower(watch.first_moved, first));
+            }
             watch.next_number = last.number + 1;
             watch.next_parent = Some(last.hash);
         });

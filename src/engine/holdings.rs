@@ -96,7 +96,7 @@ impl Moves {
     fn note_moved(&mut self, number: u64, movements: &[Movement]) {
         for movement in movements {
             self.change_watch(movement.contract, |watch| {
-                watch.first_moved = lower(watch.first_moved, number);
+                watch.first_moved = Some(lower(watch.first_moved, number));
             });
         }
     }
@@ -107,8 +107,8 @@ impl Moves {
             tracing::warn!(chain = %self.chain, %contract, block = number, fault = fault.as_str(),
                 "a contract's log cannot be counted: what is held of it is unknown");
             self.change_watch(*contract, |watch| match fault {
-                Fault::MalformedLog => watch.malformed_at = lower(watch.malformed_at, number),
-                Fault::TooManyTokens => watch.crowded_at = lower(watch.crowded_at, number),
+                Fault::MalformedLog => watch.malformed_at = Some(lower(watch.malformed_at, number)),
+                Fault::TooManyTokens => watch.crowded_at = Some(lower(watch.crowded_at, number)),
             });
         }
     }
@@ -293,8 +293,8 @@ impl Moves {
 }
 
 /// The lower of a block that is known and another.
-pub(super) fn lower(known: Option<u64>, number: u64) -> Option<u64> {
-    Some(known.map_or(number, |known| known.min(number)))
+pub(super) fn lower(known: Option<u64>, number: u64) -> u64 {
+    known.map_or(number, |known| known.min(number))
 }
 
 /// Whether a contract has more tokens than are kept, whatever becomes of its blocks.
