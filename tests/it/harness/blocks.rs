@@ -62,16 +62,15 @@ pub fn nft(contract: Address, from: Address, to: Address, id: u64) -> Log {
 pub fn passes(contract: Address, from: Address, to: Address, moved: &[(u64, u64)]) -> Log {
     let word = |number: u64| U256::from(number).to_be_bytes::<32>();
     let parties = [contract, from, to].map(|address| address.into_word());
-    let (topic, words) = match moved {
-        [(id, value)] => (TRANSFER_SINGLE, vec![word(*id), word(*value)]),
-        _ => {
-            let count = u64::try_from(moved.len()).unwrap();
-            let mut words = vec![word(64), word(96 + 32 * count), word(count)];
-            words.extend(moved.iter().map(|(id, _)| word(*id)));
-            words.push(word(count));
-            words.extend(moved.iter().map(|(_, value)| word(*value)));
-            (TRANSFER_BATCH, words)
-        }
+    let (topic, words) = if let [(id, value)] = moved {
+        (TRANSFER_SINGLE, vec![word(*id), word(*value)])
+    } else {
+        let count = u64::try_from(moved.len()).unwrap();
+        let mut words = vec![word(64), word(96 + 32 * count), word(count)];
+        words.extend(moved.iter().map(|(id, _)| word(*id)));
+        words.push(word(count));
+        words.extend(moved.iter().map(|(_, value)| word(*value)));
+        (TRANSFER_BATCH, words)
     };
     Log {
         contract,

@@ -1,4 +1,4 @@
-//! Each standard's own events, as OpenZeppelin's contracts emit them on a real anvil: mints, transfers to others and to
+//! Each standard's own events, as contracts of every day emit them on a real anvil: mints, transfers to others and to
 //! oneself, batches, ranges, burns, and a reorg over them.
 
 use alloy::primitives::{Address, U256};
