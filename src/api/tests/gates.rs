@@ -168,9 +168,10 @@ async fn rules_over_plans_and_lists_are_answered_without_any_chain() {
     let api = Api::open().await;
     let plan = json!({"name": "Free", "rule": {"type": "plan_active", "plan": "free"}});
     let list = json!({"name": "Friends", "rule": {"type": "allowlist", "users": ["alice"], "wallets": []}});
-    api.post(GATES, plan).await.ok();
-    api.post(GATES, list).await.ok();
-    let answers = async |who: Value| {
+    let gates = [api.post(GATES, plan).await, api.post(GATES, list).await];
+    let gates = gates.each_ref().map(|made| made.ok()["id"].clone());
+    let answers = async |mut who: Value| {
+        who["gateIds"] = json!(gates);
         let view = api.post(VERIFY, who).await;
         let results = view.ok()["results"].as_array().unwrap().clone();
         results
