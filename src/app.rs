@@ -1,6 +1,7 @@
 //! The composition root: makes every room from the configuration, in the order of their ranks, and stops them in reverse.
 //! What can be replaced while it runs is in `reload`.
 
+mod looks;
 mod reload;
 
 use std::net::SocketAddr;
@@ -20,11 +21,11 @@ use crate::billing::{Catalogue, CatalogueErrors};
 use crate::chain::{ChainError, Internet, Network};
 use crate::clock::Clock;
 use crate::config::{self, Config, Jwks};
-use crate::domain::{ChainId, Hindrance};
+use crate::domain::{ChainId, Hindrance, LookUp};
 use crate::egress;
 use crate::engine::{Engine, EngineError, Settings};
 use crate::health::Health;
-use crate::jobs;
+use crate::jobs::{self, Looks};
 use crate::jwt::{KeySetError, Published, Verifier};
 use crate::metrics::{self, Recorder};
 use crate::notify::{Notifier, NotifyError};
@@ -81,6 +82,8 @@ pub struct App {
     network: Arc<dyn Network>,
     /// Says whom users' tokens stand for.
     tokens: Arc<Verifier>,
+    /// Looks at transactions that were never read.
+    looks: Arc<dyn LookUp>,
     /// The keys of such tokens, where an issuer publishes them.
     published: Option<Arc<Published>>,
     /// What the API answers with.
@@ -157,7 +160,12 @@ impl App {
         spawn_jobs(&mut base, &engine);
         let published = published(&config.jwt);
         let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
-        let routes = watch::Sender::new(routes(&config, &engine, &health, &tokens));
+        let looks = looks(&engine, &network);
+        let (for_refunds, eyes) = (engine.clone(), Arc::clone(&looks));
+        base.supervise("refunds", move |stop| {
+            jobs::run_refunds(for_refunds.clone(), Arc::clone(&eyes), stop)
+        });
+        let routes = watch::Sender::new(routes(&config, (&engine, &looks), &health, &tokens));
         let current = routes.subscribe();
         api.spawn("api", move |stop| {
             let served = api::until(changing(current), stop.clone());
@@ -170,6 +178,7 @@ impl App {
             health,
             network,
             tokens,
+            looks,
             published,
             routes,
             api_address,
@@ -291,11 +300,25 @@ fn published(settings: &config::Jwt) -> Option<Arc<Published>> {
     }
 }
 
-fn routes(config: &Config, engine: &Engine, health: &Health, tokens: &Arc<Verifier>) -> Router {
+/// Who looks at transactions that were never read, bounded; within the process of the service, or for one command.
+#[must_use]
+pub fn looks(engine: &Engine, network: &Arc<dyn Network>) -> Arc<dyn LookUp> {
+    let eyes = looks::Readers::new(engine.clone(), Arc::clone(network));
+    Arc::new(Looks::new(Arc::new(eyes)))
+}
+
+fn routes(
+    config: &Config,
+    (engine, looks): (&Engine, &Arc<dyn LookUp>),
+    health: &Health,
+    tokens: &Arc<Verifier>,
+) -> Router {
     let settings = api::Settings {
         server: config.server.clone(),
         stripe: config.stripe.clone(),
         tokens: Arc::clone(tokens),
+        receipts: config.receipts,
+        looks: Arc::clone(looks),
     };
     api::router(engine.clone(), settings, health.clone())
 }

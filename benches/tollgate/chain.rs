@@ -90,6 +90,7 @@ impl Place {
                 domain: "localhost".to_owned(),
                 uri: "http://localhost".to_owned(),
                 nonce_ttl: Duration::from_mins(10),
+                relink_after: Duration::from_hours(24),
             },
             webhooks: Vec::new(),
             public_url: None,

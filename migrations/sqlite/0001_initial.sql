@@ -85,7 +85,8 @@ create index charge_by_creation on charge (created_at);
 create index charge_by_deadline on charge (state, expires_at);
 create index charge_by_time on charge (tenant, created_at, id);
 
--- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge.
+-- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge. What tells leases
+-- apart comes first in the key: no plan can read all leases of a token for one.
 create table amount_lease (
     chain bigint not null,
     token blob not null,
@@ -95,14 +96,24 @@ create table amount_lease (
     valid_from bigint not null,
     valid_until bigint not null,
     free_at bigint not null,
-    primary key (chain, token, treasury, due)
+    asked text not null,
+    primary key (due, chain, token, treasury)
 );
 create index amount_lease_by_charge on amount_lease (charge);
+create index amount_lease_by_price on amount_lease (asked, chain, token, treasury);
 
 -- What only this service knows. Made once, when it is first needed.
 create table server_secret (
     name text primary key,
     value blob not null
+);
+
+-- The keys that receipts are signed by (Ed25519). One that was retired signs no more, and verifies for a while.
+create table receipt_key (
+    kid text primary key,
+    seed blob not null,
+    created_at bigint not null,
+    retired_at bigint
 );
 
 -- The tokens that take authorizations (EIP-3009), by what signatures name them (EIP-712), as their contracts say.
@@ -133,7 +144,7 @@ create table charge_reference (
     charge text not null,
     n bigint not null,
     used_at bigint,
-    primary key (chain, token, nonce)
+    primary key (nonce, chain, token)
 );
 create index charge_reference_by_charge on charge_reference (charge);
 
@@ -216,15 +227,17 @@ create table refund (
     look_at bigint not null,
     -- The log that proves it.
     refund_ordinal bigint,
+    refund_log_index bigint,
     sent text,
     block_number bigint,
     block_hash blob,
     problem text,
-    unique (chain, refund_tx_hash, refund_ordinal)
+    unique (chain, block_hash, refund_log_index)
 );
 create index refund_by_payment on refund (chain, tx_hash, ordinal);
 create index refund_by_hash on refund (refund_tx_hash);
 create index refund_due on refund (state, look_at);
+create index refund_by_block on refund (chain, block_number);
 
 -- The charges that a payment may have been meant for, while it is given to none.
 create table payment_candidate (
@@ -404,6 +417,16 @@ create table wallet_link (
     primary key (tenant, address)
 );
 create index wallet_link_by_address on wallet_link (address);
+
+-- Whose a wallet was that is nobody's now: it is not another user's at once.
+create table wallet_release (
+    tenant text not null,
+    address blob not null,
+    user_id text not null,
+    released_at bigint not null,
+    primary key (tenant, address)
+);
+create index wallet_release_by_time on wallet_release (released_at);
 
 -- What is owed to the chat product, and the record of why.
 

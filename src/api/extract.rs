@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use alloy::primitives::Address;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -162,6 +163,10 @@ impl Named for GateId {
 
 impl Named for PaymentKey {
     const NAME: &'static str = "payment";
+}
+
+impl Named for Address {
+    const NAME: &'static str = "wallet";
 }
 
 impl Named for ChainId {

@@ -21,6 +21,10 @@ const TIDY_EVERY: u32 = 4096;
 
 type Buckets = RateLimiter<String, HashMapStateStore<String>, DefaultClock, StateInformationMiddleware>;
 
+/// Looks at chains a second for one caller, and how many at once.
+const LOOKS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+const LOOKS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
+
 /// Whose bucket a request is taken from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Bucket<'a> {
@@ -54,6 +58,7 @@ pub(super) struct Limits {
     keys: Buckets,
     users: Buckets,
     shared: Buckets,
+    looks: Buckets,
     clock: DefaultClock,
     asked: AtomicU32,
 }
@@ -63,7 +68,11 @@ const WINDOW_S: u64 = 2;
 
 fn buckets(per_second: u32) -> Buckets {
     let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-    let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(rate.get()));
+    holding(rate, rate.saturating_add(rate.get()))
+}
+
+fn holding(per_second: NonZeroU32, most: NonZeroU32) -> Buckets {
+    let quota = Quota::per_second(per_second).allow_burst(most);
     RateLimiter::hashmap_with_clock(quota, DefaultClock::default()).with_middleware()
 }
 
@@ -74,9 +83,15 @@ impl Limits {
             keys: buckets(per_second),
             users: buckets(of_user),
             shared: buckets(per_second.saturating_mul(SHARED_FACTOR)),
+            looks: holding(LOOKS_PER_SECOND, LOOKS_AT_ONCE),
             clock: DefaultClock::default(),
             asked: AtomicU32::new(0),
         }
+    }
+
+    /// Whether a caller may have a chain looked at now, by its name in the audit: each look costs requests of the operator's.
+    pub(super) fn may_look(&self, caller: &str) -> bool {
+        self.looks.check_key(&caller.to_owned()).is_ok()
     }
 
     /// Takes one request out of a bucket.
@@ -88,6 +103,7 @@ impl Limits {
         {
             self.keys.retain_recent();
             self.users.retain_recent();
+            self.looks.retain_recent();
         }
         let (buckets, policy, key) = match bucket {
             Bucket::Key(id) => (&self.keys, "key", id),
@@ -177,6 +193,16 @@ mod tests {
             assert_eq!(limits.take(Bucket::User("a")).admitted, admitted);
         }
         assert!(limits.take(Bucket::User("b")).admitted);
+    }
+
+    #[test]
+    fn a_caller_looks_at_chains_so_often_and_no_more() {
+        let limits = Limits::new(1_000, 1_000);
+        for _ in 0..LOOKS_AT_ONCE.get() {
+            assert!(limits.may_look("a"));
+        }
+        assert!(!limits.may_look("a"));
+        assert!(limits.may_look("b"));
     }
 
     #[test]

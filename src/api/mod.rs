@@ -1,7 +1,7 @@
 //! The HTTP API: it reads a request, asks the engine, and writes the answer. Every route stands in `table`.
 //!
-//! Nothing here decides about money or access, and nothing here waits for a chain: checks are answered from memory, the
-//! rest from the database, all within a deadline. The listeners are the app's.
+//! Nothing here decides about money or access, and nothing here sees a chain: checks are answered from memory, the rest from
+//! the database, and what needs a look at a chain is handed out, all within a deadline. The listeners are the app's.
 
 mod admin;
 mod asker;
@@ -27,16 +27,19 @@ mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod receipts;
 mod streams;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod transactions;
 mod verify;
 mod wallets;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
@@ -50,7 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config;
-use crate::domain::{ChainId, Millis, Role};
+use crate::domain::{ChainId, LookUp, Millis, Role};
 use crate::engine::{Engine, Scope};
 use crate::health::Health;
 use crate::jwt::Verifier;
@@ -70,6 +73,10 @@ pub struct Settings {
     pub stripe: config::Stripe,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
+    /// How receipts are made.
+    pub receipts: config::Receipts,
+    /// Looks at transactions that were never read.
+    pub looks: Arc<dyn LookUp>,
 }
 
 /// What every handler may use.
@@ -78,12 +85,14 @@ struct App {
     engine: Engine,
     stripe: config::Stripe,
     tokens: Arc<Verifier>,
+    looks: Arc<dyn LookUp>,
     health: Health,
     limits: Limits,
     probe: probes::Probe,
     document: String,
     seats: Arc<Seats>,
     pages: Pages,
+    receipt_ttl: Duration,
 }
 
 type Shared = Arc<App>;
@@ -123,6 +132,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(plans::list))
         .routes(routes!(plans::one))
         .routes(routes!(documents::show))
+        .routes(routes!(receipts::keys))
         .routes(routes!(pages::pay));
     let webhooks = group()
         .routes(routes!(webhooks::stripe))
@@ -131,7 +141,8 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
-        .routes(routes!(verify::verify));
+        .routes(routes!(verify::verify))
+        .routes(routes!(receipts::create));
     let gates = group()
         .routes(routes!(gates::create))
         .routes(routes!(gates::update))
@@ -139,16 +150,9 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()
         .routes(routes!(wallets::nonce))
-        .routes(routes!(wallets::link));
+        .routes(routes!(wallets::link))
+        .routes(routes!(wallets::unlink));
     let wallets_reads = group().routes(routes!(wallets::list));
-    let admin = group()
-        .routes(routes!(admin::chains))
-        .routes(routes!(coverage::show))
-        .routes(routes!(payments::search))
-        .routes(routes!(payments::unmatched))
-        .routes(routes!(payments::assign))
-        .routes(routes!(payments::ignore))
-        .routes(routes!(payments::refund));
     let mut table = vec![
         (Guard::Open, probes),
         (Guard::Public, public),
@@ -158,7 +162,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         (GATES_READS, gates_reads),
         (WALLETS, wallets),
         (WALLETS_READS, wallets_reads),
-        (ADMIN, admin),
+        (ADMIN, operators()),
     ];
     table.extend(billing_table());
     table
@@ -178,7 +182,10 @@ fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(charges::cancel))
         .routes(routes!(changes::change, changes::cancel))
         .routes(routes!(changes::resume));
-    let billing_reads = group().routes(routes!(charges::list));
+    let billing_reads = group()
+        .routes(routes!(charges::list))
+        .routes(routes!(transactions::verify))
+        .route("/api/billing/crypto/status/{txHash}", get(transactions::verify));
     let account_reads = group()
         .routes(routes!(credit::show))
         .routes(routes!(changes::preview));
@@ -196,9 +203,26 @@ fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     ]
 }
 
+/// What operators look at, and decide.
+fn operators() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::chains))
+        .routes(routes!(coverage::show))
+        .routes(routes!(payments::search))
+        .routes(routes!(payments::unmatched))
+        .routes(routes!(payments::assign))
+        .routes(routes!(payments::ignore))
+        .routes(routes!(payments::refund))
+        .routes(routes!(transactions::explained))
+}
+
 /// Published paths that answer as another does.
-const ALIASES: [(&str, &str); 2] = [
+const ALIASES: [(&str, &str); 3] = [
     ("/api/billing/crypto/payment", "/api/billing/crypto/stablecoin"),
+    (
+        "/api/billing/crypto/status/{txHash}",
+        "/api/billing/crypto/verify/{txHash}",
+    ),
     ("/api/webhooks/stripe", "/api/billing/webhook"),
 ];
 
@@ -212,6 +236,8 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         server,
         stripe,
         tokens,
+        receipts,
+        looks,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
@@ -219,9 +245,11 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
         pages: Pages::new(),
+        receipt_ttl: receipts.ttl,
         engine,
         stripe,
         tokens,
+        looks,
         health,
     });
     let mut router = Router::new();

@@ -189,6 +189,9 @@ pub(super) struct AssignRequest {
     charge_id: ChargeId,
     /// Why; kept in the record.
     reason: String,
+    /// Also where the payment came after the charge's grace, or late for a price that has changed since.
+    #[serde(default)]
+    accept_late: bool,
 }
 
 /// Gives an unmatched payment to a charge
@@ -212,6 +215,7 @@ pub(super) async fn assign(
         payment,
         charge: body.charge_id,
         reason: body.reason,
+        accept_late: body.accept_late,
     };
     Ok(Json(app.engine.execute(command).await?))
 }

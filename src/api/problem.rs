@@ -148,6 +148,13 @@ impl Problem {
             .with(RETRY_AFTER, HeaderValue::from(PASSING_S))
     }
 
+    /// Too many questions about transactions that were never read.
+    pub(super) fn too_many_looks() -> Self {
+        let detail = "too many transactions were asked for that were never read; try again in a moment";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "LOOKS_EXHAUSTED", detail)
+            .with(RETRY_AFTER, HeaderValue::from(PASSING_S))
+    }
+
     /// Something that passes by itself.
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)

@@ -72,10 +72,10 @@ pub(super) struct VerifyView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct DecisionView {
     /// The gate.
-    gate_id: String,
+    pub(super) gate_id: String,
     /// What it guards.
     #[schema(value_type = Object)]
-    action: GateAction,
+    pub(super) action: GateAction,
     /// Whether it may answer eligible at all.
     enabled: bool,
     /// `eligible`, `ineligible` or `unknown`, which is never a no.
@@ -84,10 +84,10 @@ pub(super) struct DecisionView {
     /// Whether it lets them in: eligible.
     has_access: bool,
     /// The settled block of each chain that it rests on.
-    as_of: Vec<AsOfView>,
+    pub(super) as_of: Vec<AsOfView>,
     /// Whether a chain that it needs has no settled block, or one older than four times its confirmations (five minutes at
     /// least).
-    stale: bool,
+    pub(super) stale: bool,
     /// The wallets whose balances were summed.
     wallets: Vec<String>,
     /// Every leaf of the rule, in its order.
@@ -97,7 +97,7 @@ pub(super) struct DecisionView {
 /// A settled block.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct AsOfView {
+pub(super) struct AsOfView {
     /// The chain's number.
     chain_id: u64,
     /// The chain as CAIP-2.
@@ -187,6 +187,21 @@ impl ReadView {
     }
 }
 
+impl VerifyView {
+    pub(super) fn tenant(&self) -> &str {
+        &self.tenant_id
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user_id.as_deref()
+    }
+
+    /// The answers that let them in.
+    pub(super) fn granted(&self) -> impl Iterator<Item = &DecisionView> {
+        self.results.iter().filter(|result| result.has_access)
+    }
+}
+
 impl AsOfView {
     fn new(as_of: &AsOf, now: Millis) -> Self {
         Self {
@@ -238,13 +253,18 @@ pub(super) async fn verify(
     asker: Asker,
     JsonBody { value: body, .. }: JsonBody<VerifyRequest>,
 ) -> Result<Json<VerifyView>, Problem> {
+    Ok(Json(verified(&app, &asker, body)?))
+}
+
+/// What gates answer to a request.
+pub(super) fn verified(app: &App, asker: &Asker, body: VerifyRequest) -> Result<VerifyView, Problem> {
     let tenant = asker.tenant(body.tenant_id.as_ref())?;
-    let Asked { subject, wallet } = asked(&app, &asker, &tenant, &body)?;
-    let gates = gates(&app, &tenant, body.gate_ids)?;
+    let Asked { subject, wallet } = asked(app, asker, &tenant, &body)?;
+    let gates = gates(app, &tenant, body.gate_ids)?;
     let now = app.now();
-    let decide = |gate: &Arc<Gate>| decide(&app, gate, &subject, now);
+    let decide = |gate: &Arc<Gate>| decide(app, gate, &subject, now);
     let results: Vec<DecisionView> = gates.iter().map(decide).collect();
-    Ok(Json(VerifyView {
+    Ok(VerifyView {
         tenant_id: tenant.to_string(),
         proven: subject.user.is_some(),
         user_id: subject.user.map(|user| user.to_string()),
@@ -252,7 +272,7 @@ pub(super) async fn verify(
         // Nothing asked is nothing shown: without a gate nobody is let in.
         has_access: !results.is_empty() && results.iter().all(|result| result.has_access),
         results,
-    }))
+    })
 }
 
 fn asked(app: &App, asker: &Asker, tenant: &TenantId, body: &VerifyRequest) -> Result<Asked, Problem> {

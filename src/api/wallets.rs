@@ -1,16 +1,18 @@
 //! Wallets that are proven to be a user's, by Sign-In with Ethereum (EIP-4361).
 
+use alloy::primitives::Address;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::asker::{Asker, NamedInHeaders, NamedInQuery};
-use super::extract::JsonBody;
+use super::extract::{Id, JsonBody};
 use super::problem::Problem;
 use crate::domain::{ChainId, TenantId, UserId, WalletLink};
-use crate::engine::{IssueNonce, IssuedNonce, LinkWallet, rfc3339};
+use crate::engine::{IssueNonce, IssuedNonce, LinkWallet, UnlinkWallet, rfc3339};
 
 /// Who wants to prove a wallet.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -168,4 +170,30 @@ pub(super) async fn list(State(app): State<Shared>, asker: Asker) -> Result<Json
     let links = app.engine.wallet_links(&tenant, &user).await?;
     let wallets = links.into_iter().map(WalletView::from).collect();
     Ok(Json(WalletsView { wallets }))
+}
+
+/// Takes a wallet from its user
+///
+/// It lets the user in nowhere any more, and nobody else for `wallets.relink_after`; its user may prove it again at once.
+#[utoipa::path(
+    delete,
+    path = "/api/wallets/{address}",
+    operation_id = "unlink_wallet",
+    tag = "wallets",
+    params(("address" = String, Path, description = "The wallet."), NamedInQuery, NamedInHeaders),
+    responses((status = 204))
+)]
+pub(super) async fn unlink(
+    State(app): State<Shared>,
+    asker: Asker,
+    Id(address): Id<Address>,
+) -> Result<StatusCode, Problem> {
+    let command = UnlinkWallet {
+        origin: asker.origin(),
+        tenant: asker.tenant(None)?,
+        user: asker.user(None)?,
+        address,
+    };
+    app.engine.execute(command).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

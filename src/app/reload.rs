@@ -72,10 +72,15 @@ impl App {
         if changes
             .sections
             .iter()
-            .any(|section| ["server", "stripe", "jwt"].contains(section))
+            .any(|section| ["server", "receipts", "stripe", "jwt"].contains(section))
         {
             (self.tokens, self.published) = (tokens, published);
-            let routes = routes(&self.config, &self.engine, &self.health, &self.tokens);
+            let routes = routes(
+                &self.config,
+                (&self.engine, &self.looks),
+                &self.health,
+                &self.tokens,
+            );
             self.routes.send_modify(|current| *current = routes);
         }
         if !same_keys {

@@ -39,6 +39,7 @@ mod stream;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ pub use range::MAX_RANGE_BLOCKS;
 pub use reader::ChainReader;
 pub use rpc::MAX_BODY_BYTES;
 pub use stream::{StreamEvent, StreamHandle, StreamedHead};
+pub use transaction::MAX_LINKED;
 
 use crate::clock::Clock;
 use crate::config;

@@ -45,6 +45,21 @@ impl WireReceipt {
     pub fn logs(&self) -> usize {
         self.logs.len()
     }
+
+    /// The transaction that it says it is of.
+    pub fn transaction(&self) -> B256 {
+        self.transaction_hash
+    }
+
+    /// The block that it says it is in.
+    pub fn block_hash(&self) -> B256 {
+        self.block_hash
+    }
+
+    /// The transaction failed; not known before EIP-658, where it shows in nothing but its logs.
+    pub fn failed(&self) -> bool {
+        self.status == Some(Quantity(0))
+    }
 }
 
 /// The logs of the whole block in order, with log indexes and ordinals, if `receipts` rebuild the header's root.

@@ -6,7 +6,7 @@ use super::{Failure, wait};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::engine::{CreateKey, RevokeKey, Scope, rfc3339};
+use crate::engine::{CreateKey, MakeReceiptKey, RevokeKey, Scope, rfc3339};
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,12 @@ pub(super) enum Keys {
     Revoke {
         /// The key's id, as `list` shows it.
         id: String,
+    },
+    /// Sign receipts by a new key from now on. What the old one signed is believed until it ends.
+    RotateReceipts {
+        /// Believe no receipt that was signed before, as when a copy of the database was lost.
+        #[arg(long)]
+        revoke: bool,
     },
 }
 
@@ -67,6 +73,15 @@ impl Keys {
                 Self::Revoke { id } => {
                     engine.execute(RevokeKey { id: id.clone() }).await?;
                     println!("revoked {id}");
+                }
+                Self::RotateReceipts { revoke } => {
+                    let make = if *revoke {
+                        MakeReceiptKey::Only
+                    } else {
+                        MakeReceiptKey::Next
+                    };
+                    let signer = engine.execute(make).await?;
+                    println!("receipts are signed by {}", signer.kid());
                 }
             }
             engine.close().await;

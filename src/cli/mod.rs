@@ -2,6 +2,7 @@
 
 mod chain;
 mod check;
+mod explain;
 mod keys;
 mod migrate;
 mod openapi;
@@ -46,6 +47,9 @@ enum Command {
     Chain(chain::Chain),
     /// Read blocks again, with the same proofs, and compare them with what is stored.
     Rescan(rescan::Rescan),
+    /// Say why something is as it is.
+    #[command(subcommand)]
+    Explain(explain::Explain),
     /// Print the API's description (`OpenAPI` 3.1).
     Openapi,
 }
@@ -60,6 +64,7 @@ impl Cli {
             Command::Migrate => self.load().and_then(|loaded| migrate::migrate(&loaded)),
             Command::Chain(chain) => self.load().and_then(|loaded| chain.execute(&loaded)),
             Command::Rescan(rescan) => self.load().and_then(|loaded| rescan.execute(&loaded)),
+            Command::Explain(explain) => self.load().and_then(|loaded| explain.execute(&loaded)),
             Command::Keys(keys) => self.load().and_then(|loaded| keys.execute(&loaded)),
         };
         match outcome {

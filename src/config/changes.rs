@@ -63,6 +63,7 @@ impl Changes {
             ("server", limits(before) != limits(after)),
             ("payments", before.payments != after.payments),
             ("wallets", before.wallets != after.wallets),
+            ("receipts", before.receipts != after.receipts),
             ("stripe", before.stripe != after.stripe),
             ("jwt", before.jwt != after.jwt),
         ];

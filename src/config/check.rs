@@ -11,7 +11,8 @@ use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
 use super::checked::{
-    CatalogueSettings, Config, Log, Payments, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
+    CatalogueSettings, Config, Log, Payments, Receipts, Server, StoreSettings, Stripe, Wallets,
+    WebhookEndpoint,
 };
 use super::env::{Env, Published};
 use super::fault::{Faults, join, read};
@@ -40,6 +41,8 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
     let payments =
         section(&mut table, "payments", context).and_then(|raw| payments(raw, &mut context.faults));
     let wallets = section(&mut table, "wallets", context).and_then(|raw| wallets(&raw, &mut context.faults));
+    let receipts =
+        section(&mut table, "receipts", context).and_then(|raw| receipts(&raw, &mut context.faults));
     let stripe = section(&mut table, "stripe", context).and_then(|raw| stripe(raw, context));
     let jwt = section(&mut table, "jwt", context).and_then(|raw| check_jwt::jwt(raw, context));
     let webhooks = webhooks(table.remove("webhooks"), context);
@@ -57,6 +60,7 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         catalogue: catalogue?,
         payments: payments?,
         wallets: wallets?,
+        receipts: receipts?,
         stripe: stripe?,
         jwt: jwt?,
         webhooks: webhooks?,
@@ -199,13 +203,23 @@ fn wallets(raw: &raw::Wallets, faults: &mut Faults) -> Option<Wallets> {
     let uri = faults.take("wallets.uri", uri);
     let allowed = Duration::from_mins(1)..=Duration::from_hours(1);
     let nonce_ttl = faults.take("wallets.nonce_ttl", value::duration(&raw.nonce_ttl, &allowed));
+    let allowed = Duration::ZERO..=90 * Duration::from_hours(24);
+    let relink_after = value::duration(&raw.relink_after, &allowed);
+    let relink_after = faults.take("wallets.relink_after", relink_after);
     uri?;
     Some(Wallets {
         domain: domain?,
         // As written: a message must name it exactly, and parsing adds a slash.
         uri: raw.uri.clone(),
         nonce_ttl: nonce_ttl?,
+        relink_after: relink_after?,
     })
+}
+
+fn receipts(raw: &raw::Receipts, faults: &mut Faults) -> Option<Receipts> {
+    let allowed = Duration::from_secs(10)..=Duration::from_hours(1);
+    let ttl = faults.take("receipts.ttl", value::duration(&raw.ttl, &allowed));
+    Some(Receipts { ttl: ttl? })
 }
 
 fn stripe(raw: raw::Stripe, context: &mut Context<'_>) -> Option<Stripe> {

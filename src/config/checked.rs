@@ -24,6 +24,8 @@ pub struct Config {
     pub payments: Payments,
     /// `[wallets]`
     pub wallets: Wallets,
+    /// `[receipts]`
+    pub receipts: Receipts,
     /// `[stripe]`
     pub stripe: Stripe,
     /// `[jwt]`
@@ -110,6 +112,15 @@ pub struct Wallets {
     pub uri: String,
     /// How long a nonce lives.
     pub nonce_ttl: Duration,
+    /// How long a wallet that a user gave up cannot become another's.
+    pub relink_after: Duration,
+}
+
+/// Signed receipts of what gates answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipts {
+    /// How long one is good.
+    pub ttl: Duration,
 }
 
 /// Stripe's webhooks.

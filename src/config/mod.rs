@@ -23,7 +23,7 @@ use std::path::Path;
 pub use changes::{Change, Changes};
 pub use checked::{
     CatalogueSettings, Chain, ClaimPath, Config, Endpoint, Jwks, JwksUrl, Jwt, KeyAlgorithm, Log, Payments,
-    Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
+    Receipts, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
 };
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault};

@@ -58,6 +58,13 @@ pub(super) struct Wallets {
     pub(super) domain: String,
     pub(super) uri: String,
     pub(super) nonce_ttl: String,
+    pub(super) relink_after: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receipts {
+    pub(super) ttl: String,
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ mod finality;
 mod gate;
 mod holding;
 mod ids;
+mod look;
 mod notice;
 mod payment;
 mod plan;
@@ -32,6 +33,7 @@ pub use holding::{
     Asset, CONSECUTIVE_TRANSFER, Fault, Scope, TRANSFER_BATCH, TRANSFER_SINGLE, TokenId, TokenIdError,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
+pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};
 pub use notice::{Hindrance, Notice};
 pub use payment::{
     Authorization, Decider, Grounds, MatchRule, Payment, PaymentFlag, PaymentKey, PaymentKeyError,

@@ -53,7 +53,7 @@ pub enum RefundState {
     Confirmed,
     /// Its transaction is settled, and sends back too little, something else, or nothing.
     Failed,
-    /// Its transaction was not found on the chain in time.
+    /// Its transaction was not found in a block in time.
     Vanished,
 }
 
@@ -102,6 +102,8 @@ pub struct Refund {
 pub struct RefundProof {
     /// The log's index within its transaction.
     pub ordinal: u32,
+    /// The log's index in its block: no other refund is proven by that log, whichever transaction it is said to be of.
+    pub log_index: u64,
     /// Base units that were sent.
     pub sent: Amount,
     /// The block that holds it.

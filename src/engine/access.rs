@@ -1,28 +1,18 @@
-//! Gates, and the proof that a wallet is a user's.
-
-use alloy::primitives::Address;
-use serde_json::json;
+//! Gates: made, changed and removed.
 
 use super::answers::Change;
 use super::idempotency::{self, Idempotency, Idempotent};
 use super::work::{Command, Origin, Work};
 use super::{EngineError, parse_own, random_id, watching};
 use crate::access::{self, Lint};
-use crate::domain::{ChainId, Gate, GateAction, GateId, Millis, Rule, TenantId, UserId, WalletLink};
-use crate::store::{self, Nonce};
-use crate::wallet::{self, Expected, SiweError};
+use crate::domain::{ChainId, Gate, GateAction, GateId, Rule, TenantId};
+use crate::store;
 
 /// The longest name or description of a gate, in characters.
 const MAX_TEXT: usize = 200;
 
 /// The most gates of one tenant.
 const MAX_GATES: usize = 1_000;
-
-/// The most wallets of one user.
-const MAX_WALLETS: usize = 50;
-
-/// Used and expired nonces are forgotten after a day.
-const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Makes a gate, and watches the contracts that it needs.
 #[derive(Debug, Clone)]
@@ -216,165 +206,5 @@ impl Command for DeleteGate {
             .await?;
         work.publish(Change::GateRemoved(self.tenant.clone(), self.id.clone()));
         Ok(())
-    }
-}
-
-/// Gives a user a nonce for one proof.
-#[derive(Debug, Clone)]
-pub struct IssueNonce {
-    /// Who asks, for the audit.
-    pub origin: Origin,
-    /// The user's tenant.
-    pub tenant: TenantId,
-    /// The user.
-    pub user: UserId,
-}
-
-/// A nonce, and what a message must say with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuedNonce {
-    /// The nonce.
-    pub nonce: String,
-    /// The domain that the message must name.
-    pub domain: String,
-    /// The URI that the message must name.
-    pub uri: String,
-    /// The chains that the message may name.
-    pub chains: Vec<ChainId>,
-    /// Until when it may be used.
-    pub expires_at: Millis,
-}
-
-impl Command for IssueNonce {
-    type Output = IssuedNonce;
-
-    fn origin(&self) -> Origin {
-        self.origin.clone()
-    }
-
-    async fn run(&self, work: &mut Work<'_>) -> Result<IssuedNonce, EngineError> {
-        let settings = work.settings;
-        let ttl_ms = i64::try_from(settings.wallets.nonce_ttl.as_millis()).unwrap_or(i64::MAX);
-        let text = random_id("")?;
-        let nonce = Nonce {
-            tenant: self.tenant.clone(),
-            user: self.user.clone(),
-            expires_at: work.now.saturating_add(ttl_ms),
-            used_at: None,
-        };
-        work.tx
-            .insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS)
-            .await?;
-        Ok(IssuedNonce {
-            nonce: text,
-            domain: settings.wallets.domain.clone(),
-            uri: settings.wallets.uri.clone(),
-            chains: settings.chains.iter().map(|chain| chain.id).collect(),
-            expires_at: nonce.expires_at,
-        })
-    }
-}
-
-/// Links a wallet to the user whose nonce its owner signed.
-#[derive(Debug, Clone)]
-pub struct LinkWallet {
-    /// Who asks, for the audit.
-    pub origin: Origin,
-    /// The user's tenant.
-    pub tenant: TenantId,
-    /// The user.
-    pub user: UserId,
-    /// The EIP-4361 message.
-    pub message: String,
-    /// Its signature, 65 bytes in hexadecimal.
-    pub signature: String,
-}
-
-impl Command for LinkWallet {
-    type Output = WalletLink;
-
-    fn origin(&self) -> Origin {
-        self.origin.clone()
-    }
-
-    async fn run(&self, work: &mut Work<'_>) -> Result<WalletLink, EngineError> {
-        let unknown = || EngineError::invalid("message", "names a nonce that is unknown, used, or expired");
-        let text = wallet::nonce_of(&self.message).map_err(|error| refused(&error))?;
-        let nonce = store::nonce(work.tx.conn(), &text).await?.ok_or_else(unknown)?;
-        let ours = nonce.tenant == self.tenant && nonce.user == self.user;
-        if !ours || nonce.used_at.is_some() || nonce.expires_at <= work.now {
-            return Err(unknown());
-        }
-        let address = self.verify(work, &text)?;
-        if !work.tx.use_nonce(&text, work.now).await? {
-            return Err(unknown());
-        }
-        self.link(work, address, &text).await
-    }
-}
-
-/// The signature is judged last: any other fault is the message's.
-fn refused(error: &SiweError) -> EngineError {
-    let of_signature = matches!(
-        error,
-        SiweError::SignatureNotHex
-            | SiweError::SignatureLength
-            | SiweError::RecoveryId
-            | SiweError::HighS
-            | SiweError::NotThisKey
-    );
-    let field = if of_signature { "signature" } else { "message" };
-    EngineError::invalid(field, format!("is refused: {error}"))
-}
-
-impl LinkWallet {
-    fn verify(&self, work: &Work<'_>, nonce: &str) -> Result<Address, EngineError> {
-        let settings = work.settings;
-        let chain_ids: Vec<ChainId> = settings.chains.iter().map(|chain| chain.id).collect();
-        let expected = Expected {
-            domain: &settings.wallets.domain,
-            uri: &settings.wallets.uri,
-            chains: &chain_ids,
-            nonce,
-            nonce_lifetime: settings.wallets.nonce_ttl,
-            now: work.now,
-        };
-        wallet::verify(&self.message, &self.signature, &expected).map_err(|error| refused(&error))
-    }
-
-    async fn link(
-        &self,
-        work: &mut Work<'_>,
-        address: Address,
-        nonce: &str,
-    ) -> Result<WalletLink, EngineError> {
-        if let Some(known) = store::wallet_link(work.tx.conn(), &self.tenant, address).await? {
-            if known.user == self.user {
-                return Ok(known);
-            }
-            return Err(EngineError::Conflict {
-                code: "WALLET_TAKEN",
-                problem: "this wallet is linked to another user".to_owned(),
-            });
-        }
-        let linked = store::wallet_links_of(work.tx.conn(), &self.tenant, &self.user).await?;
-        if linked.len() >= MAX_WALLETS {
-            return Err(EngineError::Conflict {
-                code: "TOO_MANY_WALLETS",
-                problem: format!("a user has at most {MAX_WALLETS} wallets"),
-            });
-        }
-        let link = WalletLink {
-            tenant: self.tenant.clone(),
-            user: self.user.clone(),
-            address,
-            linked_at: work.now,
-        };
-        work.tx.insert_wallet_link(&link).await?;
-        let after = json!({"tenantId": link.tenant, "userId": link.user, "nonce": nonce});
-        work.audit("wallet.link", format!("wallet:{address}"), (None, Some(after)))
-            .await?;
-        work.publish(Change::Wallet(link.clone()));
-        Ok(link)
     }
 }

@@ -10,6 +10,7 @@ use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
 use super::chain_state::{ChainState, HeldBy};
+use super::receipts::ReceiptKeys;
 use crate::domain::{
     ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Source, TenantId, UserId, WalletLink,
 };
@@ -65,8 +66,10 @@ pub(super) enum Change {
     Notices(ChainId, Vec<Notice>),
     Tenant(TenantId, Box<TenantAnswer>),
     Wallet(WalletLink),
+    WalletReleased(WalletLink),
     Gate(Box<Gate>),
     GateRemoved(TenantId, GateId),
+    ReceiptKeys(ReceiptKeys),
 }
 
 impl Change {
@@ -93,6 +96,7 @@ pub(super) struct Answers {
     tenants: RwLock<HashMap<TenantId, Arc<TenantAnswer>>>,
     wallets: RwLock<HashMap<(TenantId, UserId), Vec<Address>>>,
     gates: RwLock<HashMap<GateId, Arc<Gate>>>,
+    receipt_keys: RwLock<Arc<ReceiptKeys>>,
     sightings: Mutex<HashMap<ChargeId, Sighting>>,
 }
 
@@ -145,6 +149,7 @@ impl Answers {
             tenants: RwLock::new(tenants),
             wallets: RwLock::new(wallets),
             gates: RwLock::new(gates),
+            receipt_keys: RwLock::new(Arc::new(ReceiptKeys::load(conn).await?)),
             sightings: Mutex::default(),
         })
     }
@@ -191,6 +196,7 @@ impl Answers {
         *write(&self.tenants) = take(loaded.tenants);
         *write(&self.wallets) = take(loaded.wallets);
         *write(&self.gates) = take(loaded.gates);
+        *write(&self.receipt_keys) = take(loaded.receipt_keys);
         Ok(())
     }
 
@@ -206,35 +212,17 @@ impl Answers {
                 chain,
                 stalled,
                 quarantined,
-            } => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    state.stalled = stalled;
-                    state.quarantined = quarantined;
-                }
-            }
-            Change::Beat(chain, beat) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).beat = Some(beat);
-                }
-            }
-            Change::ChainLoaded(chain, mut loaded) => {
-                if let Some(lock) = self.state(chain) {
-                    let mut state = write(&lock);
-                    loaded.keep_watches_of(&mut state);
-                    *state = *loaded;
-                }
-            }
-            Change::Notices(chain, notices) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).notices = notices;
-                }
-            }
-            Change::WatchRestarted(chain, watch) => {
-                if let Some(lock) = self.state(chain) {
-                    write(&lock).restart(watch);
-                }
-            }
+            } => self.change(chain, |state| {
+                state.stalled = stalled;
+                state.quarantined = quarantined;
+            }),
+            Change::Beat(chain, beat) => self.change(chain, |state| state.beat = Some(beat)),
+            Change::ChainLoaded(chain, mut loaded) => self.change(chain, |state| {
+                loaded.keep_watches_of(state);
+                *state = *loaded;
+            }),
+            Change::Notices(chain, notices) => self.change(chain, |state| state.notices = notices),
+            Change::WatchRestarted(chain, watch) => self.change(chain, |state| state.restart(watch)),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
                 if tenants
@@ -251,12 +239,24 @@ impl Answers {
                     linked.insert(place, link.address);
                 }
             }
+            Change::WalletReleased(link) => {
+                if let Some(linked) = write(&self.wallets).get_mut(&(link.tenant, link.user)) {
+                    linked.retain(|address| *address != link.address);
+                }
+            }
             Change::Gate(gate) => {
                 write(&self.gates).insert(gate.id.clone(), Arc::from(gate));
             }
             Change::GateRemoved(tenant, id) => {
                 write(&self.gates).retain(|_, gate| gate.id != id || gate.tenant != tenant);
             }
+            Change::ReceiptKeys(keys) => *write(&self.receipt_keys) = Arc::new(keys),
+        }
+    }
+
+    fn change(&self, chain: ChainId, change: impl FnOnce(&mut ChainState)) {
+        if let Some(lock) = self.state(chain) {
+            change(&mut write(&lock));
         }
     }
 
@@ -283,6 +283,10 @@ impl Answers {
             drop(state);
             self.unsight(chain, heights.read.map_or(0, |read| read.number));
         }
+    }
+
+    pub(super) fn receipt_keys(&self) -> Arc<ReceiptKeys> {
+        Arc::clone(&read(&self.receipt_keys))
     }
 
     pub(super) fn chain(&self, chain: ChainId) -> Option<ChainAnswer> {

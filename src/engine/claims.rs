@@ -14,9 +14,10 @@ use super::charges::CLOCK_SKEW_MS;
 use super::payments::{evidence, subject};
 use super::view::rfc3339;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, settle};
+use super::{EngineError, matching, settle};
 use crate::domain::{
-    Charge, ChargeId, Claim, Decider, MatchRule, Millis, Payment, PaymentState, TenantId, UserId, WalletOwner,
+    Charge, ChargeId, Claim, Decider, MatchRule, Millis, Payment, PaymentFlag, PaymentState, TenantId,
+    UserId, WalletOwner,
 };
 use crate::store::{self, FoundPayment, OpenCharge, PaymentFilter};
 
@@ -78,7 +79,7 @@ impl Command for ClaimPayment {
             .into_iter()
             .find(|claim| claim.tenant == self.tenant && claim.user == self.user);
         let payments = payments_of(work.tx.conn(), self.tx_hash).await?;
-        self.check_replay(mine.as_ref(), &payments)?;
+        self.check_replay(work, mine.as_ref(), &payments).await?;
         if mine.is_none() {
             let since = work.now.saturating_sub(CLAIM_LIFETIME_MS);
             let waiting = store::waiting_claims(work.tx.conn(), &self.tenant, since).await?;
@@ -126,19 +127,26 @@ impl ClaimPayment {
         Ok(Some(charge))
     }
 
-    /// One hash pays for one charge. Only what is the tenant's own is looked at, so that a refusal tells nothing of others.
-    fn check_replay(&self, mine: Option<&Claim>, payments: &[FoundPayment]) -> Result<(), EngineError> {
+    /// One hash pays for one charge. Only what is the user's own is looked at, so that a refusal tells nothing of others.
+    async fn check_replay(
+        &self,
+        work: &mut Work<'_>,
+        mine: Option<&Claim>,
+        payments: &[FoundPayment],
+    ) -> Result<(), EngineError> {
         let Some(charge) = &self.charge else {
             return Ok(());
         };
-        let claimed = mine.and_then(|mine| mine.charge.as_ref().map(|(_, charge)| charge));
-        let own = payments
+        let given = payments
             .iter()
-            .filter(|found| found.tenant.as_ref() == Some(&self.tenant));
-        let given = own.filter_map(|found| found.payment.allocation.as_ref());
-        let mut paid = given.map(|(charge, _)| charge).chain(claimed);
-        // The other charge is not named: it may be another user's, and its id would let its holder see it.
-        if paid.any(|other| other != charge) {
+            .filter_map(|found| found.payment.allocation.as_ref());
+        let given: Vec<ChargeId> = given.map(|(charge, _)| charge.clone()).collect();
+        let given = store::charges(work.tx.conn(), &given).await?.into_iter();
+        let own = given.filter(|charge| is_theirs(charge, &self.tenant, &self.user));
+        let claimed = mine.and_then(|mine| mine.charge.as_ref().map(|(_, charge)| charge.clone()));
+        let mut paid = own.map(|charge| charge.terms.id).chain(claimed);
+        // The other charge is not named: its id is a capability.
+        if paid.any(|other| other != *charge) {
             return Err(EngineError::Conflict {
                 code: "TRANSACTION_CLAIMED",
                 problem: "this transaction pays for another charge, and for one only".to_owned(),
@@ -178,6 +186,10 @@ impl ClaimPayment {
             let Some(charge) = provable(work.tx.conn(), &payment, claim).await? else {
                 continue;
             };
+            if matching::is_held(work.terms(), &charge, payment.block_time_ms)? {
+                hold(work, payment, &charge).await?;
+                continue;
+            }
             let decider = Decider {
                 actor: format!("user:{}/{}", self.tenant, self.user),
                 note: None,
@@ -199,6 +211,21 @@ impl ClaimPayment {
         }
         Ok(applied)
     }
+}
+
+/// Leaves a payment that is late for a changed price to a person, with the charge that it was claimed for.
+async fn hold(work: &mut Work<'_>, mut payment: Payment, charge: &Charge) -> Result<(), EngineError> {
+    let id = &charge.terms.id;
+    payment.flags.set(PaymentFlag::Held, true);
+    let named = payment.grounds.named.entry(MatchRule::Claim).or_default();
+    if !named.contains(id) {
+        named.push(id.clone());
+    }
+    work.tx.put_payment(&payment).await?;
+    let concerns = payment.concerns();
+    let candidates: Vec<ChargeId> = concerns.iter().cloned().collect();
+    work.tx.put_candidates(&payment.key, &candidates).await?;
+    settle::settle_charges(work, &concerns, None).await
 }
 
 fn view(claim: &Claim, applied: &[Payment]) -> ClaimView {
@@ -256,7 +283,10 @@ async fn provable(
         }
     };
     let charge = store::charge(conn, &id).await?;
-    Ok(charge.filter(|charge| crate::ledger::is_assignable(payment, charge)))
+    let is_payable = |charge: &Charge| {
+        crate::ledger::is_assignable(payment, charge) && payment.block_time_ms <= charge.terms.grace_until
+    };
+    Ok(charge.filter(is_payable))
 }
 
 /// Rule 4 for a payment that is read: the charges that claims made in advance give it to.

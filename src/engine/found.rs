@@ -275,16 +275,6 @@ impl Engine {
             refunds: refunds.iter().map(RefundView::new).collect(),
         })
     }
-
-    /// The refunds whose transactions are to be looked at now.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn refunds_due(&self, limit: i64) -> Result<Vec<Refund>, EngineError> {
-        let mut conn = self.inner.store.read().await?;
-        let now = self.inner.clock.now_ms();
-        Ok(store::refunds_due(&mut conn, now, limit).await?)
-    }
 }
 
 fn decimals(settings: &Settings, chain: ChainId, token: alloy::primitives::Address) -> u8 {

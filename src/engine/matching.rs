@@ -127,7 +127,11 @@ async fn judge_one(
     payment.grounds.wallet = owner.cloned();
     match outcome {
         Match::Charge(charge, rule) => {
-            if is_held(conn, terms, known, (&charge, at)).await? {
+            let given = match known.charges.get(&charge) {
+                Some(charge) => Some(charge.clone()),
+                None => store::charge(conn, &charge).await?,
+            };
+            if given.map_or(Ok(false), |given| is_held(terms, &given, at))? {
                 payment.flags.set(PaymentFlag::Held, true);
             } else {
                 payment.allocation = Some((charge, rule));
@@ -163,19 +167,11 @@ fn by_reference(known: &Known, payment: &Payment) -> Option<(ChargeId, bool)> {
 }
 
 /// Whether a payment comes late for a charge whose price has changed since: then a person decides.
-async fn is_held(
-    conn: &mut AnyConnection,
+pub(super) fn is_held(
     Terms { settings, catalogue }: Terms<'_>,
-    known: &Known,
-    (id, at): (&ChargeId, Millis),
+    charge: &Charge,
+    at: Millis,
 ) -> Result<bool, EngineError> {
-    let charge = match known.charges.get(id) {
-        Some(charge) => Some(charge.clone()),
-        None => store::charge(conn, id).await?,
-    };
-    let Some(charge) = charge else {
-        return Ok(false);
-    };
     let terms = &charge.terms;
     if at <= terms.expires_at {
         return Ok(false);

@@ -15,6 +15,7 @@ mod claims;
 mod deliveries;
 mod eligibility;
 mod error;
+mod explain;
 mod finality;
 mod followed;
 mod found;
@@ -31,8 +32,10 @@ mod payments;
 mod quarantine;
 mod quotes;
 mod read;
+mod receipts;
 mod references;
 mod refresh;
+mod refunds;
 mod renewals;
 mod repair;
 mod review;
@@ -41,6 +44,7 @@ mod settle;
 mod stored;
 mod subscriptions;
 mod view;
+mod wallets;
 mod watching;
 mod work;
 
@@ -56,7 +60,7 @@ use crate::domain::ChainId;
 use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
-pub use access::{CreateGate, DeleteGate, IssueNonce, IssuedNonce, LinkWallet, UpdateGate};
+pub use access::{CreateGate, DeleteGate, UpdateGate};
 pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
 pub use answers::{ChainAnswer, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
@@ -66,6 +70,9 @@ pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
 pub use eligibility::{GateAnswer, Subject};
 pub use error::EngineError;
+pub use explain::{
+    CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
+};
 pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
@@ -80,13 +87,16 @@ pub use notices::HearTokens;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use quotes::{OfferView, Wish};
 pub use read::TenantView;
+pub use receipts::MakeReceiptKey;
 pub use references::LearnDomains;
+pub use refunds::JudgeRefund;
 pub use renewals::{CancelPlan, ChangePlan, RemindRenewals, ResumePlan};
 pub use repair::{CorrectBalances, Correction, RepairBlock};
 pub use review::{AssignPayment, IgnorePayment, MAX_REASON_CHARS, RecordRefund};
 pub use settings::Settings;
 pub use stored::{StoredHoldings, StoredRange};
 pub use view::{AmountView, ChargeView, EntitlementView, PaymentView, SourceView, TokenView, rfc3339};
+pub use wallets::{IssueNonce, IssuedNonce, LinkWallet, UnlinkWallet};
 pub use work::{Command, Origin};
 
 use answers::{Answers, Change};

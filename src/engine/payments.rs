@@ -6,7 +6,6 @@ use alloy::primitives::B256;
 use serde_json::json;
 
 use super::chain::Step;
-use super::matching::Terms;
 use super::view::PaymentView;
 use super::work::Work;
 use super::{EngineError, matching, references};
@@ -32,10 +31,7 @@ impl Step<'_> {
             return Ok(0);
         }
         let (mut judged, returned) = self.take_known(work, &mut payments).await?;
-        let terms = Terms {
-            settings: work.settings,
-            catalogue: &work.engine.catalogue,
-        };
+        let terms = work.terms();
         let used = matching::judge(work.tx.conn(), terms, &mut payments).await?;
         references::use_up(work, used).await?;
         judged.append(&mut payments);
@@ -97,8 +93,8 @@ impl Step<'_> {
         Ok(payments)
     }
 
-    /// Takes those out of `payments` that came back as they were, with the charge that they were given to. Also returns the
-    /// keys of all that were known.
+    /// Takes those out of `payments` that came back as they were, with the charge that they were given to, or as an operator
+    /// decided of them. Also returns the keys of all that were known.
     async fn take_known(
         &mut self,
         work: &mut Work<'_>,
@@ -122,7 +118,8 @@ impl Step<'_> {
                 Some(known) => {
                     self.touched.extend(known.concerns());
                     returned.insert(known.key);
-                    if is_same(&known, &payment) && known.allocation.is_some() {
+                    let is_settled = known.allocation.is_some() || is_decided(work, &known.key).await?;
+                    if is_same(&known, &payment) && is_settled {
                         payment.allocation = known.allocation;
                         payment.grounds = known.grounds;
                         payment.flags = known.flags;
@@ -155,14 +152,16 @@ impl Step<'_> {
             .await?;
         let concerns = payment.concerns();
         self.touched.extend(concerns.iter().cloned());
-        let candidates: Vec<_> = match payment.allocation {
-            Some(_) => Vec::new(),
-            None => concerns.into_iter().collect(),
+        let is_settled = payment.allocation.is_some() || returned && is_decided(work, &payment.key).await?;
+        let candidates: Vec<_> = if is_settled {
+            Vec::new()
+        } else {
+            concerns.into_iter().collect()
         };
         if returned || !candidates.is_empty() {
             work.tx.put_candidates(&payment.key, &candidates).await?;
         }
-        if payment.allocation.is_some() {
+        if is_settled {
             return Ok(());
         }
         if payment.flags.has(PaymentFlag::Ambiguous) {
@@ -177,6 +176,11 @@ impl Step<'_> {
 fn is_same(before: &Payment, after: &Payment) -> bool {
     let what = |payment: &Payment| (payment.token, payment.payer, payment.treasury, payment.amount);
     what(before) == what(after)
+}
+
+/// Whether an operator ignored a payment, or sent it back: no rule gives it to a charge after that.
+async fn is_decided(work: &mut Work<'_>, key: &PaymentKey) -> Result<bool, EngineError> {
+    Ok(store::disposition(work.tx.conn(), key).await?.is_some())
 }
 
 /// How the audit names a payment.

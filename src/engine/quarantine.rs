@@ -8,7 +8,7 @@ use super::answers::Change;
 use super::chain_state::ChainState;
 use super::payments::{evidence, subject};
 use super::work::{Command, Origin, Work};
-use super::{Engine, EngineError, settle};
+use super::{Engine, EngineError, refunds, settle};
 use crate::domain::{ChainId, ChargeId, Heights, Held, MAX_TIERS, PaymentState, Settled};
 use crate::store::{self, ChainRow, KeptHeader};
 
@@ -211,6 +211,7 @@ pub(super) async fn orphan_above(
             .await?;
     }
     work.tx.orphan_observations_above(chain, number).await?;
+    refunds::reopen_from(work, chain, number.saturating_add(1)).await?;
     Ok(touched)
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn use_up(work: &mut Work<'_>, mut used: Vec<Reference>) -> Res
     let secret = secret(work).await?;
     let ids: Vec<ChargeId> = used.iter().map(|reference| reference.charge.clone()).collect();
     let charges = store::charges(work.tx.conn(), &ids).await?;
+    let mut offering = Vec::new();
     for mut reference in used {
         reference.used_at = Some(work.now);
         work.tx.put_reference(&reference).await?;
@@ -39,10 +40,10 @@ pub(super) async fn use_up(work: &mut Work<'_>, mut used: Vec<Reference>) -> Res
         if let Some(charge) = of_it.next() {
             let mut charge = charge.clone();
             charge.reference = offer_nth(work, &charge.terms, (secret, reference.n + 1)).await?;
-            work.tx.update_charge(&charge).await?;
+            offering.push(charge);
         }
     }
-    Ok(())
+    Ok(work.tx.update_charges(&offering).await?)
 }
 
 async fn secret(work: &mut Work<'_>) -> Result<B256, EngineError> {

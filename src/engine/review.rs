@@ -6,7 +6,7 @@ use serde_json::json;
 use super::found::{RefundView, ReviewView};
 use super::payments::subject;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, parse_own, random_id, settle};
+use super::{EngineError, matching, parse_own, random_id, settle};
 use crate::domain::{
     Amount, Charge, ChargeId, Decider, Disposition, MatchRule, PaymentKey, PaymentState, Refund, RefundState,
 };
@@ -30,6 +30,8 @@ pub struct AssignPayment {
     pub charge: ChargeId,
     /// Why.
     pub reason: String,
+    /// Also where it comes after the charge's grace, or late for a price that has changed since.
+    pub accept_late: bool,
 }
 
 impl Command for AssignPayment {
@@ -49,6 +51,9 @@ impl Command for AssignPayment {
         let charge =
             charge.ok_or_else(|| EngineError::invalid("chargeId", "names no charge that there is"))?;
         check_place(&found, &charge)?;
+        if !self.accept_late {
+            check_time(work, &found, &charge)?;
+        }
         let before = json!(ReviewView::new(work.settings, &found));
         let decider = Decider {
             actor: self.origin.actor.clone(),
@@ -82,6 +87,22 @@ fn check_place(found: &FoundPayment, charge: &Charge) -> Result<(), EngineError>
         terms.token, terms.chain, terms.treasury, payment.token, payment.key.chain, payment.treasury
     );
     Err(EngineError::invalid("chargeId", problem))
+}
+
+/// What no rule would credit for its time is credited only where the operator says so.
+fn check_time(work: &Work<'_>, found: &FoundPayment, charge: &Charge) -> Result<(), EngineError> {
+    let at = found.payment.block_time_ms;
+    let problem = if at > charge.terms.grace_until {
+        "this payment was made after the charge's grace"
+    } else if matching::is_held(work.terms(), charge, at)? {
+        "this payment was made late, and the price has changed since"
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::Conflict {
+        code: "PAYMENT_LATE",
+        problem: format!("{problem}; with acceptLate it is assigned all the same"),
+    })
 }
 
 /// Takes a payment that has no charge out of the queue: nothing follows from it.
@@ -119,6 +140,9 @@ impl Command for IgnorePayment {
             note: Some(self.reason.clone()),
         });
         work.tx.put_payment(&payment).await?;
+        // The charges that it may have been meant for are flagged by it no more.
+        work.tx.put_candidates(&self.payment, &[]).await?;
+        settle::settle_charges(work, &payment.concerns(), None).await?;
         let kinds = ("payment.ignore", "payment.ignored");
         record(work, &self.payment, kinds, json!(before)).await
     }

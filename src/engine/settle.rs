@@ -46,6 +46,7 @@ pub(super) async fn settle_charges(
     absent: Option<(ChainId, Millis)>,
 ) -> Result<(), EngineError> {
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
+    let mut changed: Vec<Charge> = Vec::new();
     let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
     for (before, payments, meant) in load(work, touched).await? {
         let absent_ms = match absent.entry(before.terms.chain) {
@@ -70,13 +71,17 @@ pub(super) async fn settle_charges(
             tenants.insert(before.terms.tenant.clone());
         }
         if after.sequence != before.sequence {
-            write(work, &before, &after, &payments).await?;
+            tell(work, &before, &after, &payments).await?;
         }
         let is_less = after.totals.seen != before.totals.seen && after.flags.has(ChargeFlag::Underpaid);
         if let Some(token) = token.filter(|_| is_less && payments.len() <= MAX_PARTS) {
             charges::lease_rest(work, &after, token.decimals).await?;
         }
+        if after.sequence != before.sequence {
+            changed.push(after);
+        }
     }
+    work.tx.update_charges(&changed).await?;
     for tenant in tenants {
         refold_account(work, &tenant).await?;
     }
@@ -149,13 +154,13 @@ fn apply(before: &Charge, standing: Standing) -> Charge {
     after
 }
 
-async fn write(
+/// Records a change of a charge, and owes its events.
+async fn tell(
     work: &mut Work<'_>,
     before: &Charge,
     after: &Charge,
     payments: &[Payment],
 ) -> Result<(), EngineError> {
-    work.tx.update_charge(after).await?;
     work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));

@@ -6,6 +6,7 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 use super::answers::Change;
+use super::matching::Terms;
 use super::view::rfc3339;
 use super::{EngineError, Inner, Settings, random_id};
 use crate::domain::{ChainId, ChargeId, Credit, CreditEntry, CreditKind, Millis, TenantId};
@@ -90,6 +91,14 @@ impl<'e> Work<'e> {
             origin,
             audits: Vec::new(),
             owed: Vec::new(),
+        }
+    }
+
+    /// By what payments are judged.
+    pub(super) fn terms(&self) -> Terms<'e> {
+        Terms {
+            settings: self.settings,
+            catalogue: &self.engine.catalogue,
         }
     }
 

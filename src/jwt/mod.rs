@@ -1,6 +1,7 @@
 //! Tokens of the chat product's end users (JWT, RFC 7519): who signed one, and whom it stands for.
 //!
-//! Owns: which key may verify what, what must be claimed, and the published keys that are in use. An algorithm is believed
+//! Owns: which key may verify what, what must be claimed, the published keys that are in use, and how receipts of our own are
+//! signed. An algorithm is believed
 //! only where a key of its kind is configured: HS256 by a secret, RS256, ES256 and `EdDSA` by a published key; what a token
 //! says of its own keys is not read. It must not fetch (the job `jwks` does), know what a role may do, or let a token, a
 //! secret or a claim into an error.
@@ -8,6 +9,7 @@
 mod claims;
 mod keys;
 mod published;
+mod receipt;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use secrecy::ExposeSecret as _;
 
 pub use keys::KeySetError;
 pub use published::Published;
+pub use receipt::{PublicKey, Signer};
 
 use crate::config::{Jwks, Jwt, KeyAlgorithm};
 use crate::domain::{Millis, Role, TenantId, UserId};

@@ -5,16 +5,20 @@
 
 mod charge;
 mod decode;
+mod examine;
 mod holdings;
 mod matching;
 mod notice;
 mod reference;
+mod refund;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffix_pool};
 pub use decode::{AcceptedMoney, authorization_of, is_payment, transfer};
+pub use examine::{Check, Examined, Finding, examine, examine_transfer};
 pub use holdings::{MAX_CONSECUTIVE, Moved, holdings};
 pub use matching::{Match, decide};
 pub use notice::{CIRCLE, PAUSABLE, Signal, Strikes, TETHER, notice};
 pub use reference::reference;
+pub use refund::{RefundVerdict, judge_refund};
 pub use suggest::{Compared, Reason, Suggestion, is_assignable, suggest};

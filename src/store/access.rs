@@ -21,6 +21,15 @@ pub struct Nonce {
     pub used_at: Option<Millis>,
 }
 
+/// A wallet that a user gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalletRelease {
+    /// Whose it was.
+    pub user: UserId,
+    /// Since when it is not.
+    pub released_at: Millis,
+}
+
 /// Every gate.
 ///
 /// # Errors
@@ -178,6 +187,30 @@ pub async fn wallet_links(conn: &mut AnyConnection) -> Result<Vec<WalletLink>, S
     rows.iter().map(link_from).collect()
 }
 
+/// Who gave a wallet up last, and when; forgotten after a while.
+///
+/// # Errors
+/// The database fails.
+pub async fn wallet_release(
+    conn: &mut AnyConnection,
+    tenant: &TenantId,
+    address: Address,
+) -> Result<Option<WalletRelease>, StoreError> {
+    let row =
+        sqlx::query("select user_id, released_at from wallet_release where tenant = $1 and address = $2")
+            .bind(tenant.as_str())
+            .bind(address.to_vec())
+            .fetch_optional(conn)
+            .await?;
+    let release = |row: &AnyRow| {
+        Ok(WalletRelease {
+            user: row.parsed("user_id", "a user id")?,
+            released_at: row.int("released_at")?,
+        })
+    };
+    row.as_ref().map(release).transpose()
+}
+
 impl WriteTx {
     /// Stores a new gate.
     ///
@@ -284,6 +317,40 @@ impl WriteTx {
             .bind(link.linked_at)
             .execute(self.conn())
             .await?;
+        Ok(())
+    }
+
+    /// Removes a proven wallet, remembers whose it was, and forgets releases of `forget_until` and before.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn release_wallet(
+        &mut self,
+        link: &WalletLink,
+        now: Millis,
+        forget_until: Millis,
+    ) -> Result<(), StoreError> {
+        sqlx::query("delete from wallet_link where tenant = $1 and address = $2 and user_id = $3")
+            .bind(link.tenant.as_str())
+            .bind(link.address.to_vec())
+            .bind(link.user.as_str())
+            .execute(self.conn())
+            .await?;
+        sqlx::query("delete from wallet_release where released_at <= $1")
+            .bind(forget_until)
+            .execute(self.conn())
+            .await?;
+        sqlx::query(
+            "insert into wallet_release (tenant, address, user_id, released_at) values ($1, $2, $3, $4) \
+             on conflict (tenant, address) do update set user_id = excluded.user_id, \
+             released_at = excluded.released_at",
+        )
+        .bind(link.tenant.as_str())
+        .bind(link.address.to_vec())
+        .bind(link.user.as_str())
+        .bind(now)
+        .execute(self.conn())
+        .await?;
         Ok(())
     }
 }

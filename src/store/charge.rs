@@ -4,12 +4,15 @@ use alloy::primitives::Address;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list};
+use super::value::{Columns, ROWS_PER_STATEMENT, int, json_text, list, value_lists};
 use super::{StoreError, WriteTx};
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Millis, Product, Quote, TenantId, Totals,
     UserId, WalletOwner, WhenActive,
 };
+
+/// Charges of one statement: each has many columns, and [`ROWS_PER_STATEMENT`] says why few parameters are better.
+const CHARGES_PER_STATEMENT: usize = 20;
 
 pub(super) fn charge_from(row: &AnyRow) -> Result<Charge, StoreError> {
     Ok(Charge {
@@ -245,8 +248,8 @@ pub async fn pool_usage(
     (now, settled_time): (Millis, Millis),
 ) -> Result<i64, StoreError> {
     let row = sqlx::query(
-        "select count(*) as taken from amount_lease l join charge c on c.id = l.charge where l.chain = $1 \
-         and l.token = $2 and l.treasury = $3 and c.asked = $4 and (l.free_at > $5 or l.valid_until >= $6)",
+        "select count(*) as taken from amount_lease where chain = $1 and token = $2 and treasury = $3 and asked = $4 \
+         and (free_at > $5 or valid_until >= $6)",
     )
     .bind(int(chain.0))
     .bind(token.to_vec())
@@ -367,30 +370,48 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Stores what became of charges; their terms never change.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn update_charges(&mut self, charges: &[Charge]) -> Result<(), StoreError> {
+        for rows in charges.chunks(CHARGES_PER_STATEMENT) {
+            let text = format!(
+                "with told (id, state, flags, seen, confirmed, finalized, cancelled_at, paid_at, reference, sequence, \
+                 reversed_at, closed_at) as (values {}) update charge set state = told.state, flags = told.flags, \
+                 seen = told.seen, confirmed = told.confirmed, finalized = told.finalized, \
+                 cancelled_at = told.cancelled_at, paid_at = told.paid_at, reference = told.reference, \
+                 sequence = told.sequence, reversed_at = told.reversed_at, closed_at = told.closed_at \
+                 from told where charge.id = told.id",
+                value_lists(rows.len(), 0, 12)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for charge in rows {
+                query = query
+                    .bind(charge.terms.id.as_str())
+                    .bind(charge.state.as_str())
+                    .bind(json_text(&charge.flags))
+                    .bind(charge.totals.seen.to_string())
+                    .bind(charge.totals.confirmed.to_string())
+                    .bind(charge.totals.finalized.to_string())
+                    .bind(charge.cancelled_at)
+                    .bind(charge.paid_at)
+                    .bind(charge.reference.to_vec())
+                    .bind(charge.sequence)
+                    .bind(charge.reversed_at)
+                    .bind(charge.closed_at);
+            }
+            query.execute(self.conn()).await?;
+        }
+        Ok(())
+    }
+
     /// Stores what became of a charge; its terms never change.
     ///
     /// # Errors
     /// The database fails.
     pub async fn update_charge(&mut self, charge: &Charge) -> Result<(), StoreError> {
-        sqlx::query(
-            "update charge set state = $1, flags = $2, seen = $3, confirmed = $4, finalized = $5, cancelled_at = $6, \
-             paid_at = $7, reference = $8, sequence = $9, reversed_at = $10, closed_at = $11 where id = $12",
-        )
-        .bind(charge.state.as_str())
-        .bind(json_text(&charge.flags))
-        .bind(charge.totals.seen.to_string())
-        .bind(charge.totals.confirmed.to_string())
-        .bind(charge.totals.finalized.to_string())
-        .bind(charge.cancelled_at)
-        .bind(charge.paid_at)
-        .bind(charge.reference.to_vec())
-        .bind(charge.sequence)
-        .bind(charge.reversed_at)
-        .bind(charge.closed_at)
-        .bind(charge.terms.id.as_str())
-        .execute(self.conn())
-        .await?;
-        Ok(())
+        self.update_charges(std::slice::from_ref(charge)).await
     }
 
     /// Leases the amount due to a charge, unless another holds it: until after `now`, or for blocks that are not settled
@@ -405,10 +426,11 @@ impl WriteTx {
         (now, settled_time): (Millis, Millis),
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "insert into amount_lease (chain, token, treasury, due, charge, valid_from, valid_until, free_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (chain, token, treasury, due) do update \
+            "insert into amount_lease (chain, token, treasury, due, charge, valid_from, valid_until, free_at, asked) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (due, chain, token, treasury) do update \
              set charge = excluded.charge, valid_from = excluded.valid_from, valid_until = excluded.valid_until, \
-             free_at = excluded.free_at where amount_lease.free_at <= $9 and amount_lease.valid_until < $10",
+             free_at = excluded.free_at, asked = excluded.asked \
+             where amount_lease.free_at <= $10 and amount_lease.valid_until < $11",
         )
         .bind(int(terms.chain.0))
         .bind(terms.token.to_vec())
@@ -418,6 +440,7 @@ impl WriteTx {
         .bind(valid_from)
         .bind(terms.grace_until)
         .bind(free_at)
+        .bind(terms.quote.asked.to_string())
         .bind(now)
         .bind(settled_time)
         .execute(self.conn())

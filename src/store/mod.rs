@@ -19,6 +19,7 @@ mod lock;
 mod notice;
 mod outbox;
 mod payment;
+mod receipt;
 mod reference;
 mod renewal;
 mod review;
@@ -36,7 +37,8 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 use crate::config::StoreSettings;
 
 pub use access::{
-    Nonce, gate, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of, wallets_at,
+    Nonce, WalletRelease, gate, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of,
+    wallet_release, wallets_at,
 };
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
@@ -61,9 +63,13 @@ pub use payment::{
     Observation, observations_between, payment, payments_above, payments_between, payments_meant_for,
     payments_of_charge, payments_of_charges, payments_of_transactions, payments_up_to,
 };
+pub use receipt::{ReceiptKey, receipt_keys};
 pub use reference::{references, token_domains};
 pub use renewal::{plan_change, sources_to_remind};
-pub use review::{claims_of, disposition, refund, refunds_by_hash, refunds_due, refunds_of, waiting_claims};
+pub use review::{
+    claims_of, disposition, logs_of_refunds, refund, refunds_by_hash, refunds_due, refunds_of,
+    refunds_proven_from, waiting_claims,
+};
 pub use search::{FoundPayment, PaymentFilter, charges_made_between, found_payment, search_payments};
 pub use source::{customer_tenant, entitlement, entitlements, source, sources, tenants_due};
 

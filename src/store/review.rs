@@ -90,6 +90,7 @@ fn refund_from(row: &AnyRow) -> Result<Refund, StoreError> {
     let proof = match small("refund_ordinal")? {
         Some(ordinal) => Some(RefundProof {
             ordinal,
+            log_index: row.unsigned("refund_log_index")?,
             sent: row.amount("sent")?,
             block: BlockRef {
                 number: row.unsigned("block_number")?,
@@ -161,6 +162,47 @@ pub async fn refunds_by_hash(
             .fetch_all(conn)
             .await?;
     rows.iter().map(refund_from).collect()
+}
+
+/// The refunds of a chain that are proven by blocks from `number` on.
+///
+/// # Errors
+/// The database fails.
+pub async fn refunds_proven_from(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    number: u64,
+) -> Result<Vec<Refund>, StoreError> {
+    let rows = sqlx::query(
+        "select * from refund where chain = $1 and block_number >= $2 and state = 'confirmed' \
+         order by block_number, refund_log_index",
+    )
+    .bind(int(chain.0))
+    .bind(int(number))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(refund_from).collect()
+}
+
+/// The log indexes of a block that prove refunds.
+///
+/// # Errors
+/// The database fails.
+pub async fn logs_of_refunds(
+    conn: &mut AnyConnection,
+    chain: ChainId,
+    block: BlockRef,
+) -> Result<Vec<u64>, StoreError> {
+    let rows = sqlx::query(
+        "select refund_log_index from refund where chain = $1 and block_number = $2 and block_hash = $3 \
+         and refund_log_index is not null",
+    )
+    .bind(int(chain.0))
+    .bind(int(block.number))
+    .bind(block.hash.to_vec())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row.unsigned("refund_log_index")).collect()
 }
 
 /// The pending refunds whose transactions are to be looked at by `now`, longest due first.
@@ -239,11 +281,12 @@ impl WriteTx {
         let proof = refund.proof;
         sqlx::query(
             "insert into refund (id, chain, tx_hash, ordinal, refund_tx_hash, amount, state, reason, actor, recorded_at, \
-             look_at, refund_ordinal, sent, block_number, block_hash, problem) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             look_at, refund_ordinal, refund_log_index, sent, block_number, block_hash, problem) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              on conflict (id) do update set state = excluded.state, look_at = excluded.look_at, \
-             refund_ordinal = excluded.refund_ordinal, sent = excluded.sent, block_number = excluded.block_number, \
-             block_hash = excluded.block_hash, problem = excluded.problem",
+             refund_ordinal = excluded.refund_ordinal, refund_log_index = excluded.refund_log_index, \
+             sent = excluded.sent, block_number = excluded.block_number, block_hash = excluded.block_hash, \
+             problem = excluded.problem",
         )
         .bind(refund.id.as_str())
         .bind(int(refund.payment.chain.0))
@@ -257,6 +300,7 @@ impl WriteTx {
         .bind(refund.recorded_at)
         .bind(refund.look_at)
         .bind(proof.map(|proof| i64::from(proof.ordinal)))
+        .bind(proof.map(|proof| int(proof.log_index)))
         .bind(proof.map(|proof| proof.sent.to_string()))
         .bind(proof.map(|proof| int(proof.block.number)))
         .bind(proof.map(|proof| proof.block.hash.to_vec()))

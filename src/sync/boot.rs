@@ -51,10 +51,10 @@ impl ChainTask {
                     head: head.number,
                 })
                 .await?;
-            self.take(&anew);
+            self.take(&anew, head.number);
             return Ok(head.block());
         }
-        self.take(&opened);
+        self.take(&opened, head.number);
         if let Some(held) = opened.row.quarantined {
             return Err(Halt::Quarantined(held.reason).into());
         }
@@ -72,7 +72,7 @@ impl ChainTask {
                         head: head.number,
                     })
                     .await?;
-                self.take(&anew);
+                self.take(&anew, head.number);
             }
         }
         Ok(head.block())
@@ -113,11 +113,13 @@ impl ChainTask {
         }
     }
 
-    fn take(&mut self, opened: &OpenedChain) {
+    /// The head is not stored: before it is announced, it is where the chain was found.
+    fn take(&mut self, opened: &OpenedChain, head: u64) {
         self.expect_genesis(opened.row.genesis);
         self.fence = opened.fence;
         self.start_number = opened.row.start_number;
         self.heights = opened.row.heights;
+        self.heights.head = head;
         self.keep(&opened.headers);
         self.tags = Tags::new(self.settings.agree);
         self.council = Council::new(self.settings.agree);

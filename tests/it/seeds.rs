@@ -89,6 +89,13 @@ fn a_node_that_lags_behind_another_contradicts_nothing_final() {
     assert_all_right(&[10933]);
 }
 
+/// The chain was ready while it was read again from far below, after a quarantine was resolved: where its head was found
+/// was forgotten until the next was announced.
+#[test]
+fn a_chain_that_is_opened_again_knows_how_far_it_is_behind() {
+    assert_all_right(&[5453]);
+}
+
 /// The simulator's own mistake: what lies below the first block that is read was counted as not read yet.
 #[test]
 fn a_chain_begins_at_its_first_block() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, VARY};
 use serde_json::json;
 
+use super::expected::{EXPECTED, Needs};
 use super::*;
 use crate::api::documents;
 use crate::config::{ClaimPath, Jwt};
@@ -40,7 +41,7 @@ pub(super) fn jwt() -> Jwt {
 
 impl Api {
     /// The same, asked by whom this token of the fixture stands for.
-    async fn by(&self, name: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn by(&self, name: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(AUTHORIZATION, format!("Bearer {}", token(name)));
         let request = request.header(CONTENT_TYPE, "application/json");
@@ -48,67 +49,6 @@ impl Api {
         self.send(request.body(body).unwrap()).await
     }
 }
-
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
-    /// Whoever.
-    Nothing,
-    /// A key, and never a user.
-    Key,
-    /// A user with at least this role.
-    User(Role),
-}
-
-/// Every route, written down a second time on purpose: who changes the table must say here what users get.
-const EXPECTED: &[(&str, Needs)] = &[
-    ("GET /livez", Needs::Nothing),
-    ("GET /readyz", Needs::Nothing),
-    ("GET /healthz", Needs::Nothing),
-    ("GET /openapi.json", Needs::Nothing),
-    ("GET /api/billing/plans", Needs::Nothing),
-    ("GET /api/billing/plans/{id}", Needs::Nothing),
-    ("POST /api/billing/webhook", Needs::Nothing),
-    ("POST /api/webhooks/stripe", Needs::Nothing),
-    ("GET /api/billing/subscription", Needs::User(Role::User)),
-    ("POST /api/billing/check", Needs::User(Role::User)),
-    ("POST /api/token-gates/verify", Needs::User(Role::User)),
-    ("GET /api/billing/crypto/charge/{id}", Needs::User(Role::User)),
-    ("GET /api/billing/crypto/charges", Needs::User(Role::User)),
-    (
-        "GET /api/billing/crypto/charge/{id}/qr.svg",
-        Needs::User(Role::User),
-    ),
-    (
-        "GET /api/billing/crypto/charge/{id}/events",
-        Needs::User(Role::User),
-    ),
-    ("GET /pay/{id}", Needs::Nothing),
-    ("POST /api/wallets/nonce", Needs::User(Role::User)),
-    ("POST /api/wallets/link", Needs::User(Role::User)),
-    ("GET /api/wallets", Needs::User(Role::User)),
-    ("POST /api/billing/crypto/stablecoin", Needs::User(Role::Admin)),
-    ("POST /api/billing/crypto/payment", Needs::User(Role::Admin)),
-    ("DELETE /api/billing/crypto/charge/{id}", Needs::User(Role::Admin)),
-    ("GET /api/billing/credit", Needs::User(Role::Admin)),
-    ("PUT /api/billing/subscription", Needs::User(Role::Admin)),
-    ("DELETE /api/billing/subscription", Needs::User(Role::Admin)),
-    ("POST /api/billing/subscription/resume", Needs::User(Role::Admin)),
-    ("POST /api/billing/subscription/preview", Needs::User(Role::Admin)),
-    ("GET /api/token-gates", Needs::User(Role::Admin)),
-    ("POST /api/token-gates", Needs::User(Role::Admin)),
-    ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
-    ("PUT /api/token-gates/{id}", Needs::User(Role::Admin)),
-    ("DELETE /api/token-gates/{id}", Needs::User(Role::Admin)),
-    ("POST /api/billing/crypto/claim", Needs::User(Role::User)),
-    ("GET /api/admin/payments", Needs::Key),
-    ("GET /api/admin/payments/unmatched", Needs::Key),
-    ("POST /api/admin/payments/{id}/assign", Needs::Key),
-    ("POST /api/admin/payments/{id}/ignore", Needs::Key),
-    ("POST /api/admin/payments/{id}/refund", Needs::Key),
-    ("GET /api/admin/chains", Needs::Key),
-    ("GET /api/admin/chains/{id}/coverage", Needs::Key),
-];
 
 /// The routes of the table, with what its description says of them.
 fn routes() -> BTreeMap<String, Value> {
@@ -149,10 +89,13 @@ fn the_description_names_the_role_that_each_route_needs() {
     }
 }
 
-/// Splits a route, with something in the place of its id.
+/// Splits a route, with something in the place of each id.
 fn call(route: &str) -> (Method, String) {
     let (method, path) = route.split_once(' ').unwrap();
-    (method.parse().unwrap(), path.replace("{id}", "x"))
+    let parts = path.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { "x" } else { part });
+    let path: Vec<&str> = parts.collect();
+    (method.parse().unwrap(), path.join("/"))
 }
 
 #[tokio::test]

@@ -6,11 +6,14 @@ mod browser;
 mod charges;
 mod checks;
 mod documents;
+mod expected;
 mod gates;
 mod health;
 mod paying;
 mod payments;
+mod receipts;
 mod tokens;
+mod transactions;
 mod wallets;
 mod webhooks;
 
@@ -181,6 +184,10 @@ fn config(folder: &std::path::Path) -> Config {
             domain: "chat.example.org".to_owned(),
             uri: "https://chat.example.org".to_owned(),
             nonce_ttl: Duration::from_mins(10),
+            relink_after: Duration::from_hours(24),
+        },
+        receipts: config::Receipts {
+            ttl: Duration::from_mins(5),
         },
         stripe: config::Stripe {
             webhook_secrets: vec!["whsec_of_last_year".into(), SECRET.into()],
@@ -218,6 +225,8 @@ impl Api {
             server: config.server,
             stripe: config.stripe,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
+            receipts: config.receipts,
+            looks: Arc::new(transactions::Blind),
         };
         let mut api = Self {
             router: super::router(engine.clone(), served, health.clone()),

@@ -28,7 +28,7 @@ impl Api {
     }
 
     /// Reads a block in which Alice pays the treasury so much.
-    async fn pay(&self, amount: u64) -> String {
+    pub(super) async fn pay(&self, amount: u64) -> String {
         let opened = OpenChain {
             chain: ANVIL,
             genesis: B256::ZERO,

@@ -59,6 +59,30 @@ async fn a_signed_nonce_links_the_wallet_once() {
 }
 
 #[tokio::test]
+async fn a_wallet_is_unlinked_by_its_user() {
+    let api = Api::open().await;
+    let nonce = api.post(NONCE, json!({})).await;
+    let linked = api
+        .post(LINK, signed(nonce.ok(), &PrivateKeySigner::random()))
+        .await;
+    let path = format!(
+        "/api/wallets/{}?tenantId=acme",
+        linked.ok()["address"].as_str().unwrap()
+    );
+    api.delete(&path).await.refused(400, "USER_REQUIRED");
+    for wrong in [
+        format!("{path}&userId=bob"),
+        format!("/api/wallets/{ALICE}?tenantId=acme&userId=alice"),
+        "/api/wallets/0x12?tenantId=acme&userId=alice".to_owned(),
+    ] {
+        api.delete(&wrong).await.refused(404, "WALLET_NOT_FOUND");
+    }
+    assert_eq!(api.delete(&format!("{path}&userId=alice")).await.status, 204);
+    let left = api.get(&format!("{LIST}&userId=alice")).await;
+    assert_eq!(left.ok()["wallets"], json!([]));
+}
+
+#[tokio::test]
 async fn a_proof_of_another_user_key_or_time_links_nothing() {
     let api = Api::open().await;
     let signer = PrivateKeySigner::random();

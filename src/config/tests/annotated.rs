@@ -41,6 +41,7 @@ fn the_annotated_defaults_name_every_key_and_no_other() {
         ("catalogue".to_owned(), keys::<raw::Catalogue>()),
         ("payments".to_owned(), keys::<raw::Payments>()),
         ("wallets".to_owned(), keys::<raw::Wallets>()),
+        ("receipts".to_owned(), keys::<raw::Receipts>()),
         ("stripe".to_owned(), keys::<raw::Stripe>()),
         ("jwt".to_owned(), keys::<raw::Jwt>()),
         ("webhooks".to_owned(), keys::<raw::Webhook>()),

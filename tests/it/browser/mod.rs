@@ -3,76 +3,11 @@
 mod states;
 mod wallets;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tollgate::api;
-use tollgate::config;
-use tollgate::engine::Engine;
-use tollgate::health::Health;
-use tollgate::jwt::Verifier;
 
 use crate::harness::chromium::Tab;
 use crate::harness::repository;
-
-/// The API over an engine, on a port of its own.
-struct Served {
-    address: SocketAddr,
-}
-
-impl Served {
-    async fn over(engine: &Engine) -> Self {
-        let server = config::Server {
-            listen: ([127, 0, 0, 1], 0).into(),
-            metrics_listen: ([127, 0, 0, 1], 0).into(),
-            max_body_bytes: 1024,
-            request_timeout: Duration::from_secs(10),
-            requests_per_second: 1_000,
-            max_event_streams: 100,
-            public_url: None,
-            allowed_origins: Vec::new(),
-        };
-        let stripe = config::Stripe {
-            webhook_secrets: Vec::new(),
-            tolerance: Duration::from_mins(5),
-        };
-        let tokens = Arc::new(Verifier::new(no_tokens(), None).unwrap());
-        let settings = api::Settings {
-            server,
-            stripe,
-            tokens,
-        };
-        let router = api::router(engine.clone(), settings, Health::default());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address }
-    }
-
-    fn page(&self, charge: &str) -> String {
-        format!("http://{}/pay/{charge}", self.address)
-    }
-}
-
-/// Nobody's tokens are believed.
-fn no_tokens() -> config::Jwt {
-    let claim = |name: &str| config::ClaimPath(vec![name.to_owned()]);
-    config::Jwt {
-        hs256_secrets: Vec::new(),
-        jwks: None,
-        algorithms: Vec::new(),
-        issuer: None,
-        audiences: Vec::new(),
-        user_claim: claim("sub"),
-        tenant_claim: claim("tenant"),
-        role_claim: claim("role"),
-        default_role: None,
-        leeway: Duration::from_secs(30),
-        requests_per_second: 1,
-    }
-}
+use crate::harness::served::Served;
 
 /// Asserts that nobody is kept out, by the rules of axe-core that it calls serious or critical.
 async fn assert_accessible(tab: &Tab) {

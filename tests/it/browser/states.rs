@@ -3,10 +3,11 @@
 use serde_json::json;
 use tollgate::domain::Amount;
 
-use super::{Served, assert_accessible, assert_fits, text};
+use super::{assert_accessible, assert_fits, text};
 use crate::harness::blocks::{says, tx};
 use crate::harness::chromium::Tab;
 use crate::harness::databases::Database;
+use crate::harness::served::Served;
 use crate::harness::wallets::Wallet;
 use crate::harness::world::{TREASURY, TTL_MS, USDC, World, payment_from};
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate::engine::ChargeView;
 
-use super::{Served, assert_accessible, told};
+use super::{assert_accessible, told};
 use crate::harness::anvil::TestUsdc;
 use crate::harness::chromium::{Call, Tab};
+use crate::harness::served::Served;
 use crate::live::world::{On, World};
 
 /// A page over a chain, with a wallet.

@@ -6,7 +6,7 @@ use tollgate::engine::{DeleteGate, EngineError};
 use crate::harness::databases::{Database, on_both};
 use crate::harness::holders::MEMBERS;
 use crate::harness::wallets::Wallet;
-use crate::harness::world::{NONCE_TTL, World, origin, tenant};
+use crate::harness::world::{NONCE_TTL, RELINK_AFTER, World, origin, tenant};
 
 on_both!(
     a_nonce_is_used_once,
@@ -14,6 +14,8 @@ on_both!(
     an_expired_nonce_is_refused,
     a_wallet_of_another_user_is_refused,
     a_wallet_may_be_linked_in_two_tenants_and_twice_by_its_user,
+    a_wallet_that_was_given_up_is_anothers_only_after_a_while,
+    a_wallet_is_given_up_by_its_user_alone,
     a_refused_signature_leaves_the_nonce_to_its_user,
     two_proofs_at_once_use_one_nonce_once,
     a_gate_is_deleted_by_its_tenant_alone,
@@ -113,6 +115,60 @@ async fn a_wallet_may_be_linked_in_two_tenants_and_twice_by_its_user(database: D
     assert_eq!(links.unwrap().len(), 4);
     assert_eq!(world.action_count("wallet.link").await, 5);
     world.assert_reload_is_identity().await;
+}
+
+async fn a_wallet_that_was_given_up_is_anothers_only_after_a_while(database: Database) {
+    let world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    let proven = |user: &str| world.engine.wallets(&tenant("acme"), &user.parse().unwrap());
+    world.link("acme", "jo", &wallet).await;
+    world.unlink("acme", "jo", &wallet).await.unwrap();
+    assert!(proven("jo").is_empty());
+    world.link("acme", "jo", &wallet).await;
+    assert_eq!(proven("jo"), [wallet.address()], "its own user need not wait");
+    world.unlink("acme", "jo", &wallet).await.unwrap();
+    world.link("globex", "ann", &wallet).await;
+
+    let cool_down = Millis::try_from(RELINK_AFTER.as_millis()).unwrap();
+    world.wait(cool_down - 1);
+    let attempt = async || {
+        let nonce = world.nonce("acme", "eve").await;
+        let proof = wallet.sign(&nonce, world.clock.now_ms());
+        world.prove("acme", "eve", proof).await
+    };
+    let refused = attempt().await.unwrap_err();
+    let cooling = matches!(
+        &refused,
+        EngineError::Conflict {
+            code: "WALLET_COOLING_DOWN",
+            ..
+        }
+    );
+    assert!(cooling, "{refused:?}");
+    world.assert_reload_is_identity().await;
+    world.wait(1);
+    attempt().await.unwrap();
+    assert_eq!((proven("jo"), proven("eve")), (vec![], vec![wallet.address()]));
+    world.assert_reload_is_identity().await;
+}
+
+async fn a_wallet_is_given_up_by_its_user_alone(database: Database) {
+    let world = World::settled(database).await;
+    let wallet = Wallet::of(1);
+    world.link("acme", "jo", &wallet).await;
+    let before = world.footprint().await;
+    for (of, user, wallet) in [
+        ("acme", "eve", Wallet::of(1)),
+        ("globex", "jo", Wallet::of(1)),
+        ("acme", "jo", Wallet::of(2)),
+    ] {
+        let refused = world.unlink(of, user, &wallet).await.unwrap_err();
+        assert!(matches!(refused, EngineError::NotFound("wallet")), "{refused:?}");
+    }
+    assert_eq!(world.footprint().await, before);
+    world.unlink("acme", "jo", &wallet).await.unwrap();
+    let subject = format!("wallet:{}", wallet.address());
+    assert_eq!(world.actions(&subject).await, ["wallet.link", "wallet.unlink"]);
 }
 
 async fn a_refused_signature_leaves_the_nonce_to_its_user(database: Database) {

@@ -66,17 +66,18 @@ impl World {
         queue
     }
 
-    async fn assign(&self, payment: PaymentKey, to: &Asked) -> Result<ReviewView, EngineError> {
+    pub(super) async fn assign(&self, payment: PaymentKey, to: &Asked) -> Result<ReviewView, EngineError> {
         let command = AssignPayment {
             origin: origin(),
             payment,
             charge: to.id.clone(),
             reason: "they wrote to us".to_owned(),
+            accept_late: false,
         };
         self.engine.execute(command).await
     }
 
-    async fn ignore(&self, payment: PaymentKey, reason: &str) -> Result<ReviewView, EngineError> {
+    pub(super) async fn ignore(&self, payment: PaymentKey, reason: &str) -> Result<ReviewView, EngineError> {
         let command = IgnorePayment {
             origin: origin(),
             payment,
@@ -102,7 +103,7 @@ impl World {
     }
 }
 
-fn refund(payment: PaymentKey, seed: u8, amount: Option<Amount>) -> RecordRefund {
+pub(super) fn refund(payment: PaymentKey, seed: u8, amount: Option<Amount>) -> RecordRefund {
     RecordRefund {
         origin: origin(),
         payment,

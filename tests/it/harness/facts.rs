@@ -10,12 +10,13 @@ use super::holders::nfts;
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 30] = [
+const TABLES: [&str; 32] = [
     "chain",
     "header",
     "charge",
     "amount_lease",
     "server_secret",
+    "receipt_key",
     "charge_reference",
     "token_domain",
     "token_notice",
@@ -38,6 +39,7 @@ const TABLES: [&str; 30] = [
     "gate",
     "wallet_nonce",
     "wallet_link",
+    "wallet_release",
     "outbox",
     "delivery",
     "audit",

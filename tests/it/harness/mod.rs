@@ -18,6 +18,7 @@ pub mod prometheus;
 pub mod proxy;
 mod proxy_tests;
 pub mod random;
+pub mod served;
 pub mod service;
 pub mod wallets;
 pub mod world;

@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use tollgate::domain::{Millis, WalletLink};
-use tollgate::engine::{EngineError, IssueNonce, LinkWallet, rfc3339};
+use tollgate::engine::{EngineError, IssueNonce, LinkWallet, UnlinkWallet, rfc3339};
 
 use super::world::{CHAIN, DOMAIN, URI, World, origin, tenant};
 
@@ -23,10 +23,15 @@ impl Wallet {
 
     /// An EIP-4361 message with its signature.
     pub fn sign(&self, nonce: &str, issued_at: Millis) -> (String, String) {
+        self.sign_at((DOMAIN, URI), nonce, issued_at)
+    }
+
+    /// The same for another domain.
+    pub fn sign_at(&self, (domain, uri): (&str, &str), nonce: &str, issued_at: Millis) -> (String, String) {
         let address = self.address().to_checksum(None);
         let issued_at = rfc3339(issued_at);
         let message = format!(
-            "{DOMAIN} wants you to sign in with your Ethereum account:\n{address}\n\n\nURI: {URI}\nVersion: 1\n\
+            "{domain} wants you to sign in with your Ethereum account:\n{address}\n\n\nURI: {uri}\nVersion: 1\n\
              Chain ID: {CHAIN}\nNonce: {nonce}\nIssued At: {issued_at}"
         );
         let signature = self.0.sign_message_sync(message.as_bytes()).unwrap();
@@ -60,6 +65,17 @@ impl World {
             signature,
         };
         self.engine.execute(link).await
+    }
+
+    /// Takes a wallet from a user.
+    pub async fn unlink(&self, of: &str, user: &str, wallet: &Wallet) -> Result<(), EngineError> {
+        let unlink = UnlinkWallet {
+            origin: origin(),
+            tenant: tenant(of),
+            user: user.parse().unwrap(),
+            address: wallet.address(),
+        };
+        self.engine.execute(unlink).await
     }
 
     /// Links a wallet to a user, as it should go.

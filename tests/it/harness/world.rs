@@ -35,6 +35,7 @@ pub const WEBHOOK: &str = "chat";
 pub const DOMAIN: &str = "chat.example.org";
 pub const URI: &str = "https://chat.example.org/wallets";
 pub const NONCE_TTL: Duration = Duration::from_mins(10);
+pub const RELINK_AFTER: Duration = Duration::from_hours(24);
 
 /// A charge that was asked for.
 #[derive(Debug, Clone)]
@@ -98,6 +99,7 @@ pub fn settings() -> Settings {
             domain: DOMAIN.to_owned(),
             uri: URI.to_owned(),
             nonce_ttl: NONCE_TTL,
+            relink_after: RELINK_AFTER,
         },
         webhooks: vec![WEBHOOK.to_owned()],
         public_url: None,

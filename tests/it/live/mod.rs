@@ -4,6 +4,7 @@
 mod attacks;
 mod authorizations;
 mod contradicting;
+mod explaining;
 mod failover;
 mod faults;
 mod finality;
@@ -13,6 +14,7 @@ mod notices;
 mod payments;
 mod proxied;
 mod ranges;
+mod refunds;
 mod rescan;
 mod standards;
 mod unprovable;

@@ -316,6 +316,16 @@ impl World {
             .unwrap()
     }
 
+    /// The same, whose looks at transactions go through another endpoint than the one that the chain is read by.
+    pub async fn engine_through(&self, url: &str) -> Engine {
+        let engine = self.another_engine().await;
+        let mut settings = engine.settings().as_ref().clone();
+        let endpoint = &mut settings.chains[0].endpoints[0];
+        (endpoint.ws, endpoint.http) = (None, Some(url.to_owned().into()));
+        engine.reconfigure(settings).await.unwrap();
+        engine
+    }
+
     pub fn plan(&self, tenant: &str) -> String {
         let now = self.engine.clock().now_ms();
         self.engine
@@ -383,6 +393,7 @@ async fn start(store: &config::StoreSettings, chain: &Chain) -> (Engine, Health,
             domain: "localhost".to_owned(),
             uri: "http://localhost".to_owned(),
             nonce_ttl: Duration::from_mins(10),
+            relink_after: Duration::from_hours(24),
         },
         webhooks: vec!["chat".to_owned()],
         public_url: None,

@@ -133,6 +133,7 @@ fn engine_settings(plan: &Plan) -> Settings {
             domain: "localhost".to_owned(),
             uri: "http://localhost".to_owned(),
             nonce_ttl: Duration::from_mins(10),
+            relink_after: Duration::from_hours(24),
         },
         webhooks: vec!["chat".to_owned()],
         public_url: None,

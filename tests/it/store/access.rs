@@ -5,7 +5,7 @@ use tollgate::domain::{
     Aggregation, Amount, ContractAt, Contracts, Gate, GateAction, IdMatch, IdRange, Rule, TokenId,
     WalletLink, WalletOwner,
 };
-use tollgate::store::{self, Nonce};
+use tollgate::store::{self, Nonce, WalletRelease};
 
 use super::samples::{CHAIN, MOST, TOKEN, begin, open, tenant, user};
 use crate::harness::databases::{Database, on_both};
@@ -15,6 +15,7 @@ on_both!(
     a_gate_is_changed_by_its_tenant,
     a_nonce_is_used_once_and_forgotten_long_after,
     a_wallet_is_linked_once_in_each_tenant,
+    a_wallet_that_was_released_is_remembered_for_a_while,
 );
 
 /// A leaf of each type but one.
@@ -223,4 +224,34 @@ async fn a_wallet_is_linked_once_in_each_tenant(database: Database) {
     let mut tx = begin(&store).await;
     let taken = tx.insert_wallet_link(&link("acme", "eve", 1)).await;
     assert!(taken.unwrap_err().is_retryable(), "then it is found, and refused");
+}
+
+async fn a_wallet_that_was_released_is_remembered_for_a_while(database: Database) {
+    let (store, _database) = open(database).await;
+    let address = Address::repeat_byte(1);
+    let link = |of: &str, by: &str| WalletLink {
+        tenant: tenant(of),
+        user: user(by),
+        address,
+        linked_at: 1,
+    };
+    let mut tx = begin(&store).await;
+    for link in [link("acme", "jo"), link("globex", "ann")] {
+        tx.insert_wallet_link(&link).await.unwrap();
+    }
+    let none = store::wallet_release(tx.conn(), &tenant("acme"), address).await;
+    assert_eq!(none.unwrap(), None);
+    tx.release_wallet(&link("acme", "jo"), 10, 0).await.unwrap();
+    tx.release_wallet(&link("acme", "eve"), 20, 0).await.unwrap();
+    let release = store::wallet_release(tx.conn(), &tenant("acme"), address).await;
+    let last = WalletRelease {
+        user: user("eve"),
+        released_at: 20,
+    };
+    assert_eq!(release.unwrap(), Some(last));
+    let left = store::wallet_links(tx.conn()).await.unwrap();
+    assert_eq!(left, [link("globex", "ann")]);
+    tx.release_wallet(&link("globex", "ann"), 30, 20).await.unwrap();
+    let forgotten = store::wallet_release(tx.conn(), &tenant("acme"), address).await;
+    assert_eq!(forgotten.unwrap(), None);
 }

@@ -68,6 +68,12 @@ async fn a_charge_is_stored_whole(database: Database) {
         let found = store::charge(tx.conn(), &after.terms.id).await.unwrap();
         assert_eq!(found.as_ref(), Some(after));
     }
+    let both = [full.clone(), empty.clone()];
+    tx.update_charges(&both).await.unwrap();
+    for after in &both {
+        let found = store::charge(tx.conn(), &after.terms.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(after), "together");
+    }
     let again = tx.insert_charge(&empty).await.unwrap_err();
     assert!(again.is_retryable());
 }

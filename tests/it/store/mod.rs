@@ -11,6 +11,7 @@ mod leases;
 mod mailboxes;
 mod notices;
 mod payments;
+mod receipts;
 mod references;
 mod reviews;
 mod samples;

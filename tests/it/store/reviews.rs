@@ -16,6 +16,7 @@ on_both!(
     claims_are_replaced_counted_and_forgotten,
     a_refund_is_stored_whole_and_found,
     one_transfer_proves_one_refund,
+    the_refunds_that_a_block_and_those_above_prove_are_found,
     payments_are_found_by_what_is_known_of_them,
     a_page_begins_where_the_one_before_ended,
     charges_are_found_by_when_they_were_made,
@@ -119,6 +120,7 @@ fn proven(id: &str, of: u8, ordinal: u32) -> Refund {
         look_at: 300,
         proof: Some(RefundProof {
             ordinal,
+            log_index: u64::from(ordinal) + 7,
             sent: MOST,
             block: block(7, 7),
         }),
@@ -170,8 +172,38 @@ async fn one_transfer_proves_one_refund(database: Database) {
     let mut tx = begin(&store).await;
     tx.put_refund(&proven("ref_1", 1, 0)).await.unwrap();
     tx.put_refund(&proven("ref_2", 2, 1)).await.unwrap();
-    let twice = tx.put_refund(&proven("ref_3", 3, 0)).await;
+    let found = store::logs_of_refunds(tx.conn(), CHAIN, block(7, 7))
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(found.contains(&7) && found.contains(&8), "{found:?}");
+    for (chain, block) in [(OTHER, block(7, 7)), (CHAIN, block(7, 8)), (CHAIN, block(8, 7))] {
+        let found = store::logs_of_refunds(tx.conn(), chain, block).await.unwrap();
+        assert_eq!(found, Vec::<u64>::new());
+    }
+    // Also where it is said to be of another transaction.
+    let of_another_hash = Refund {
+        tx_hash: hash(0xbb),
+        ..proven("ref_3", 3, 0)
+    };
+    let twice = tx.put_refund(&of_another_hash).await;
     assert!(twice.is_err(), "{twice:?}");
+}
+
+async fn the_refunds_that_a_block_and_those_above_prove_are_found(database: Database) {
+    let (store, _database) = open(database).await;
+    let mut tx = begin(&store).await;
+    tx.put_refund(&proven("ref_1", 1, 0)).await.unwrap();
+    tx.put_refund(&pending("ref_2", 2)).await.unwrap();
+    for (chain, number, count) in [(CHAIN, 7, 1), (CHAIN, 0, 1), (CHAIN, 8, 0), (OTHER, 7, 0)] {
+        let found = store::refunds_proven_from(tx.conn(), chain, number)
+            .await
+            .unwrap();
+        assert_eq!(found.len(), count, "{chain} from {number}");
+    }
+    tx.put_refund(&pending("ref_1", 1)).await.unwrap();
+    let found = store::refunds_proven_from(tx.conn(), CHAIN, 7).await.unwrap();
+    assert_eq!(found, [], "and not once they are looked for again");
 }
 
 /// A filter with what is set.
