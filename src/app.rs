@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 use crate::api;
 use crate::billing::{Catalogue, CatalogueErrors};
 use crate::chain::{ChainError, Internet, Network};
+use crate::checkout::{ApiError, BusinessApi, CheckoutProvider};
 use crate::clock::Clock;
 use crate::config::{self, Config, Jwks};
 use crate::domain::{ChainId, Hindrance, LookUp};
@@ -57,6 +58,9 @@ pub enum StartError {
     /// An endpoint for events cannot be told anything.
     #[error(transparent)]
     Notify(#[from] NotifyError),
+    /// Nobody can be asked to open checkouts.
+    #[error(transparent)]
+    Checkout(#[from] ApiError),
     /// The file of keys of users' tokens holds none.
     #[error("jwt.jwks_path: {0}")]
     Keys(#[from] KeySetError),
@@ -165,7 +169,8 @@ impl App {
         base.supervise("refunds", move |stop| {
             jobs::run_refunds(for_refunds.clone(), Arc::clone(&eyes), stop)
         });
-        let routes = watch::Sender::new(routes(&config, (&engine, &looks), &health, &tokens));
+        let checkout = checkout_provider(&config.checkout)?;
+        let routes = watch::Sender::new(routes(&config, (&engine, &looks), &health, (&tokens, checkout)));
         let current = routes.subscribe();
         api.spawn("api", move |stop| {
             let served = api::until(changing(current), stop.clone());
@@ -300,6 +305,14 @@ fn published(settings: &config::Jwt) -> Option<Arc<Published>> {
     }
 }
 
+/// Who is asked to open checkouts.
+fn checkout_provider(settings: &config::Checkout) -> Result<Option<Arc<dyn CheckoutProvider>>, ApiError> {
+    let Some(api) = &settings.api else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(BusinessApi::new(api)?)))
+}
+
 /// Who looks at transactions that were never read, bounded; within the process of the service, or for one command.
 #[must_use]
 pub fn looks(engine: &Engine, network: &Arc<dyn Network>) -> Arc<dyn LookUp> {
@@ -311,11 +324,13 @@ fn routes(
     config: &Config,
     (engine, looks): (&Engine, &Arc<dyn LookUp>),
     health: &Health,
-    tokens: &Arc<Verifier>,
+    (tokens, provider): (&Arc<Verifier>, Option<Arc<dyn CheckoutProvider>>),
 ) -> Router {
     let settings = api::Settings {
         server: config.server.clone(),
         stripe: config.stripe.clone(),
+        checkout: config.checkout.clone(),
+        provider,
         tokens: Arc::clone(tokens),
         receipts: config.receipts,
         looks: Arc::clone(looks),

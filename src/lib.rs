@@ -9,6 +9,7 @@ pub mod api;
 pub mod app;
 pub mod billing;
 pub mod chain;
+pub mod checkout;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -131,6 +131,8 @@ metrics_list! {
     Counter PAYMENT_AMBIGUOUS_TOTAL = "tollgate_payment_ambiguous_total" in Count;
     /// Events of providers that a person should look at.
     Counter INBOX_ATTENTION_TOTAL = "tollgate_inbox_attention_total" in Count;
+    /// Checkouts that providers were asked to open, by outcome (opened, unavailable, refused, misread).
+    Counter CHECKOUT_OPENS_TOTAL = "tollgate_checkout_opens_total" in Count;
     /// Transactions that lost a race and were run again.
     Counter ENGINE_RETRIES_TOTAL = "tollgate_engine_retries_total" in Count;
     /// From the beginning of a transaction to its commit, the wait for its turn included.

@@ -197,6 +197,29 @@ create index payment_by_treasury on payment (treasury, block_time);
 create index payment_unmatched on payment (charge, disposition, block_time, chain, tx_hash, ordinal) where charge is null;
 create index payment_flagged on payment (block_time, chain, tx_hash, ordinal) where flags <> '[]';
 
+-- The checkouts of providers that were opened for charges, and what was heard of each: amounts in base units of the charge's
+-- token, times by the provider's clock.
+create table hosted_payment (
+    provider text not null,
+    provider_ref text not null,
+    charge text not null,
+    url text not null,
+    currency text not null,
+    asked text not null,
+    opened_at bigint not null,
+    state text not null,
+    attempt text not null,
+    attempt_at bigint not null,
+    pending text not null,
+    received text not null,
+    received_at bigint,
+    -- The event of the inbox that says what was received.
+    evidence text,
+    refunded text not null,
+    primary key (provider, provider_ref)
+);
+create index hosted_payment_by_charge on hosted_payment (charge);
+
 -- A transaction that a user says is theirs. Several may claim the same one: only a proven wallet or an operator decides.
 create table claim (
     tx_hash blob not null,
@@ -341,9 +364,12 @@ create table inbox (
     attempts bigint not null default 0,
     done_at bigint,
     outcome text,
+    -- The checkout that it speaks of, as long as no charge of ours has it.
+    awaits text,
     primary key (provider, event_id)
 );
 create index inbox_by_done on inbox (done_at, received_at);
+create index inbox_by_checkout on inbox (provider, awaits) where awaits is not null;
 
 -- Holdings.
 
@@ -408,6 +434,7 @@ create table wallet_nonce (
     used_at bigint
 );
 create index wallet_nonce_by_expiry on wallet_nonce (expires_at);
+create index wallet_nonce_by_user on wallet_nonce (tenant, user_id, expires_at);
 
 create table wallet_link (
     tenant text not null,
@@ -500,6 +527,11 @@ select id, tenant, user_id, product, chain, '0x' || lower(hex(token)) as token, 
     price, unit, credit, unused, asked, due, when_active, state, flags, seen, confirmed, finalized, created_at, expires_at,
     grace_until, paid_at, reversed_at, closed_at
 from charge;
+
+create view v_hosted_payments as
+select h.provider, h.provider_ref, h.charge, h.state, h.currency, h.asked, h.pending, h.received, h.refunded, h.opened_at,
+    h.received_at, h.evidence, c.tenant
+from hosted_payment h left join charge c on c.id = h.charge;
 
 create view v_credit as
 select tenant, unit, amount, kind, charge, actor, cause, at from credit_entry;

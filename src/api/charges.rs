@@ -18,7 +18,7 @@ use super::extract::{Id, InQuery, JsonBody};
 use super::problem::Problem;
 use super::qr;
 use crate::access::parse_chain;
-use crate::domain::{ChainId, ChargeId, ChargeState, Interval, TenantId, UserId, WhenActive};
+use crate::domain::{Amount, ChainId, ChargeId, ChargeState, Interval, TenantId, UserId, WhenActive};
 use crate::engine::{CancelCharge, ChargeView, CreateCharge, Idempotent};
 use crate::store::ChargeFilter;
 
@@ -229,6 +229,8 @@ pub(super) async fn list(
 pub(super) struct QrQuery {
     /// `uri`, the payment request (EIP-681), unless said; or `address`, the treasury's alone, for wallets that read no more.
     of: Option<String>,
+    /// What is still to pay, in base units, as the asker knows it: another value is another picture to a cache.
+    owed: Option<String>,
 }
 
 /// A charge's QR code
@@ -248,6 +250,10 @@ pub(super) async fn qr_code(
     Id(id): Id<ChargeId>,
     InQuery(query): InQuery<QrQuery>,
 ) -> Result<impl IntoResponse, Problem> {
+    if query.owed.is_some_and(|owed| owed.parse::<Amount>().is_err()) {
+        let detail = "owed must be a whole number of base units";
+        return Err(Problem::malformed("INVALID_FIELD", detail).at("owed"));
+    }
     let charge = seen_by(&app, &viewer, &id).await?;
     let drawn = match query.of.as_deref().unwrap_or("uri") {
         "uri" => qr::svg(&charge.payment_uri, &charge.instructions),

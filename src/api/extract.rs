@@ -131,7 +131,7 @@ fn place(path: &str, text: &str) -> String {
     }
 }
 
-/// The query; parameters that the route does not know are passed over.
+/// The query, or what one handler reads of it: parameters that the route does not know were refused before.
 #[derive(Debug)]
 pub(super) struct InQuery<T>(pub(super) T);
 

@@ -19,6 +19,7 @@ mod frame;
 mod gate_shapes;
 mod gates;
 mod guard;
+mod hosted;
 mod limit;
 mod markup;
 mod pages;
@@ -27,6 +28,7 @@ mod plans;
 mod probes;
 mod problem;
 mod qr;
+mod query;
 mod receipts;
 mod streams;
 mod subscription;
@@ -52,6 +54,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::checkout::CheckoutProvider;
 use crate::config;
 use crate::domain::{ChainId, LookUp, Millis, Role};
 use crate::engine::{Engine, Scope};
@@ -62,6 +65,7 @@ use crate::stripe::MAX_EVENT_BYTES;
 use guard::Guard;
 use limit::Limits;
 use pages::Pages;
+use query::Known;
 use streams::{Seats, Stopping};
 
 /// What the API is told at start.
@@ -71,6 +75,10 @@ pub struct Settings {
     pub server: config::Server,
     /// Whose signatures are believed.
     pub stripe: config::Stripe,
+    /// Whose signatures are believed about hosted checkouts.
+    pub checkout: config::Checkout,
+    /// Who opens them, if anyone.
+    pub provider: Option<Arc<dyn CheckoutProvider>>,
     /// Says whom users' tokens stand for.
     pub tokens: Arc<Verifier>,
     /// How receipts are made.
@@ -84,10 +92,13 @@ pub struct Settings {
 struct App {
     engine: Engine,
     stripe: config::Stripe,
+    checkout: config::Checkout,
+    provider: Option<Arc<dyn CheckoutProvider>>,
     tokens: Arc<Verifier>,
     looks: Arc<dyn LookUp>,
     health: Health,
     limits: Limits,
+    parameters: Known,
     probe: probes::Probe,
     document: String,
     seats: Arc<Seats>,
@@ -134,10 +145,6 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(documents::show))
         .routes(routes!(receipts::keys))
         .routes(routes!(pages::pay));
-    let webhooks = group()
-        .routes(routes!(webhooks::stripe))
-        .route("/api/webhooks/stripe", post(webhooks::stripe))
-        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES));
     let check = group()
         .routes(routes!(subscription::show))
         .routes(routes!(checks::check))
@@ -156,7 +163,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     let mut table = vec![
         (Guard::Open, probes),
         (Guard::Public, public),
-        (Guard::Webhook, webhooks),
+        (Guard::Webhook, for_providers()),
         (CHECK, check),
         (GATES, gates),
         (GATES_READS, gates_reads),
@@ -179,6 +186,7 @@ fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
     let billing = group()
         .routes(routes!(charges::create))
         .route("/api/billing/crypto/payment", post(charges::create))
+        .routes(routes!(hosted::create))
         .routes(routes!(charges::cancel))
         .routes(routes!(changes::change, changes::cancel))
         .routes(routes!(changes::resume));
@@ -201,6 +209,15 @@ fn billing_table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         (CLAIMS, claims),
         (CHARGE, charge),
     ]
+}
+
+/// What providers call.
+fn for_providers() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(webhooks::stripe))
+        .route("/api/webhooks/stripe", post(webhooks::stripe))
+        .routes(routes!(webhooks::hosted))
+        .layer(DefaultBodyLimit::max(MAX_EVENT_BYTES))
 }
 
 /// What operators look at, and decide.
@@ -235,12 +252,15 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
     let Settings {
         server,
         stripe,
+        checkout,
+        provider,
         tokens,
         receipts,
         looks,
     } = settings;
     let app = Arc::new(App {
         limits: Limits::new(server.requests_per_second, tokens.requests_per_second()),
+        parameters: Known::new(&documents::build()),
         probe: probes::Probe::default(),
         document: documents::text(),
         seats: Seats::new(server.max_event_streams),
@@ -248,6 +268,8 @@ pub fn router(engine: Engine, settings: Settings, health: Health) -> Router {
         receipt_ttl: receipts.ttl,
         engine,
         stripe,
+        checkout,
+        provider,
         tokens,
         looks,
         health,

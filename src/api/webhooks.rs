@@ -1,4 +1,5 @@
-//! Stripe's webhooks: verified on the bytes as they came, redacted, stored, and only then answered. Nothing is applied here.
+//! Webhooks of Stripe and of hosted checkouts: verified on the bytes as they came, redacted, stored, and only then answered.
+//! Nothing is applied here.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +11,9 @@ use utoipa::ToSchema;
 use super::extract::RawBody;
 use super::problem::Problem;
 use super::{App, Shared};
-use crate::domain::Provider;
+use crate::checkout;
+use crate::checkout::signature::Trusted;
+use crate::domain::Sender;
 use crate::engine::ReceiveEvent;
 use crate::stripe::{redact, signature};
 
@@ -82,9 +85,65 @@ fn event(body: &[u8]) -> Result<ReceiveEvent, Problem> {
         text.ok_or_else(|| not_an_event("the body lacks the id or the type of an event").at(field))
     };
     Ok(ReceiveEvent {
-        provider: Provider::Stripe,
+        provider: Sender::Stripe,
         event_id: name("id")?,
         kind: name("type")?,
         body,
     })
+}
+
+/// Takes an event from a provider of hosted checkouts
+///
+/// 400 for a signature that is not the provider's, 503 where no signing secret is configured or the event could not be kept;
+/// everything else that the provider signed is kept, whatever its type.
+#[utoipa::path(
+    post,
+    path = "/api/billing/crypto/webhook",
+    operation_id = "receive_checkout_event",
+    tag = "webhooks",
+    params(
+        ("X-Hook0-Signature" = Option<String>, Header, description = "Coinbase Business: `t=…,v0=…`, or `t=…,h=…,v1=…`"),
+        ("X-CC-Webhook-Signature" = Option<String>, Header, description = "Coinbase Commerce: hexadecimal")
+    ),
+    request_body(content = Object, description = "An event, up to 256 KiB"),
+    responses((status = 200, body = ReceivedView))
+)]
+pub(super) async fn hosted(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    RawBody(raw): RawBody,
+) -> Result<Json<ReceivedView>, Problem> {
+    let config = &app.checkout;
+    let trusted = Trusted {
+        commerce: &config.commerce_secrets,
+        business: &config.business_secrets,
+        tolerance: config.tolerance,
+    };
+    if trusted.commerce.is_empty() && trusted.business.is_empty() {
+        let detail = "no secret of a provider of hosted checkouts is configured";
+        return Err(Problem::unavailable("WEBHOOK_NOT_CONFIGURED", detail));
+    }
+    let values = |name: &str| -> Vec<&str> {
+        let values = headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap_or_default()).collect()
+    };
+    let service = checkout::signature::verify(values, &raw, trusted, app.now())
+        .map_err(|error| Problem::malformed("INVALID_SIGNATURE", error.to_string()))?;
+    let not_an_event = |detail: String| Problem::malformed("NOT_AN_EVENT", detail);
+    let parsed = serde_json::from_slice(&raw);
+    let mut body: Value = parsed.map_err(|_| not_an_event("the body is not JSON".to_owned()))?;
+    let name = checkout::name(service, &raw, &body)
+        .map_err(|error| not_an_event(error.to_string()).at(error.place))?;
+    redact(&mut body);
+    let received = ReceiveEvent {
+        provider: Sender::Checkout(service),
+        event_id: name.id,
+        kind: name.kind,
+        body,
+    };
+    let is_new = app.engine.execute(received).await?;
+    Ok(Json(ReceivedView {
+        received: true,
+        duplicate: !is_new,
+    }))
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, JWKS_TASK, StartError, chain_task, notifiers, published, routes, settings, webhook_task};
+use super::{
+    App, JWKS_TASK, StartError, chain_task, checkout_provider, notifiers, published, routes, settings,
+    webhook_task,
+};
 use crate::config::{self, Change, Changes, Config, ConfigErrors, Loaded};
 use crate::jwt::Verifier;
 use crate::metrics;
@@ -55,6 +58,7 @@ impl App {
             published(&config.jwt)
         };
         let tokens = Arc::new(Verifier::new(config.jwt.clone(), published.clone())?);
+        let checkout = checkout_provider(&config.checkout)?;
         self.stop_changed(&changes).await;
         if let Err(error) = self.engine.reconfigure(settings(&config)).await {
             self.start_again(&changes)?;
@@ -72,14 +76,14 @@ impl App {
         if changes
             .sections
             .iter()
-            .any(|section| ["server", "receipts", "stripe", "jwt"].contains(section))
+            .any(|section| ["server", "receipts", "stripe", "checkout", "jwt"].contains(section))
         {
             (self.tokens, self.published) = (tokens, published);
             let routes = routes(
                 &self.config,
                 (&self.engine, &self.looks),
                 &self.health,
-                &self.tokens,
+                (&self.tokens, checkout),
             );
             self.routes.send_modify(|current| *current = routes);
         }

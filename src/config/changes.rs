@@ -2,7 +2,9 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::checked::{Config, Endpoint, Jwks, JwksUrl, Jwt, StoreSettings, Stripe, WebhookEndpoint};
+use super::checked::{
+    Checkout, CheckoutApi, Config, Endpoint, Jwks, JwksUrl, Jwt, StoreSettings, Stripe, WebhookEndpoint,
+};
 use crate::domain::ChainId;
 
 /// How one of several has changed.
@@ -65,6 +67,7 @@ impl Changes {
             ("wallets", before.wallets != after.wallets),
             ("receipts", before.receipts != after.receipts),
             ("stripe", before.stripe != after.stripe),
+            ("checkout", before.checkout != after.checkout),
             ("jwt", before.jwt != after.jwt),
         ];
         let differing = |pairs: &[(&'static str, bool)]| -> Vec<&'static str> {
@@ -161,6 +164,38 @@ impl PartialEq for Stripe {
             tolerance,
         } = other;
         all_exposed(&self.webhook_secrets) == all_exposed(webhook_secrets) && self.tolerance == *tolerance
+    }
+}
+
+impl PartialEq for Checkout {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            api,
+            business_secrets,
+            commerce_secrets,
+            tolerance,
+        } = other;
+        self.api == *api
+            && all_exposed(&self.business_secrets) == all_exposed(business_secrets)
+            && all_exposed(&self.commerce_secrets) == all_exposed(commerce_secrets)
+            && self.tolerance == *tolerance
+    }
+}
+
+impl PartialEq for CheckoutApi {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            api_key_id,
+            api_key_secret,
+            base_url,
+            allow_private_network,
+            timeout,
+        } = other;
+        self.api_key_id == *api_key_id
+            && self.api_key_secret.expose_secret() == api_key_secret.expose_secret()
+            && self.base_url == *base_url
+            && self.allow_private_network == *allow_private_network
+            && self.timeout == *timeout
     }
 }
 

@@ -16,7 +16,7 @@ use super::checked::{
 };
 use super::env::{Env, Published};
 use super::fault::{Faults, join, read};
-use super::{check_chain, check_jwt, raw, value};
+use super::{check_chain, check_checkout, check_jwt, raw, value};
 use crate::domain::Amount;
 
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -44,6 +44,8 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
     let receipts =
         section(&mut table, "receipts", context).and_then(|raw| receipts(&raw, &mut context.faults));
     let stripe = section(&mut table, "stripe", context).and_then(|raw| stripe(raw, context));
+    let checkout =
+        section(&mut table, "checkout", context).and_then(|raw| check_checkout::checkout(raw, context));
     let jwt = section(&mut table, "jwt", context).and_then(|raw| check_jwt::jwt(raw, context));
     let webhooks = webhooks(table.remove("webhooks"), context);
     let chains = check_chain::chains(table.remove("chains"), &published.treasuries, context);
@@ -62,6 +64,7 @@ pub(super) fn config(mut table: Table, published: Published, context: &mut Conte
         wallets: wallets?,
         receipts: receipts?,
         stripe: stripe?,
+        checkout: checkout?,
         jwt: jwt?,
         webhooks: webhooks?,
         chains: chains?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::domain::{Amount, ChainId, Finality, Level, Role, Token};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub receipts: Receipts,
     /// `[stripe]`
     pub stripe: Stripe,
+    /// `[checkout]`
+    pub checkout: Checkout,
     /// `[jwt]`
     pub jwt: Jwt,
     /// `[[webhooks]]`
@@ -130,6 +133,34 @@ pub struct Stripe {
     pub webhook_secrets: Vec<SecretString>,
     /// How far a signature's time may be from ours, both ways.
     pub tolerance: Duration,
+}
+
+/// Hosted checkouts.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    /// Where they are opened; `None` where charges are paid on-chain alone.
+    pub api: Option<CheckoutApi>,
+    /// Any of these may have signed for Coinbase Business.
+    pub business_secrets: Vec<SecretString>,
+    /// Any of these may have signed for Coinbase Commerce.
+    pub commerce_secrets: Vec<SecretString>,
+    /// How far a signature's time may be from ours, both ways.
+    pub tolerance: Duration,
+}
+
+/// An account at Coinbase Business.
+#[derive(Debug, Clone)]
+pub struct CheckoutApi {
+    /// Names the key.
+    pub api_key_id: String,
+    /// Signs requests.
+    pub api_key_secret: SecretString,
+    /// What the paths of its API are put behind.
+    pub base_url: Url,
+    /// Whether a private or loopback address, and plain `http`, are accepted.
+    pub allow_private_network: bool,
+    /// The longest that opening one may take, with all its tries.
+    pub timeout: Duration,
 }
 
 /// The chat product's tokens of its end users.

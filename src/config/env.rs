@@ -89,10 +89,19 @@ const NOT_YET: &[&str] = &[
     "STRIPE_SYNC_INTERVAL",
     "STRIPE_PORTAL_CONFIG_ID",
     "COINBASE_COMMERCE_API_KEY",
-    "COINBASE_COMMERCE_WEBHOOK_SECRET",
     "PARENT_APP_URL",
     "ENABLE_TOKEN_GATES",
     "ENABLE_PAID_CHANNELS",
+];
+
+/// The published names of lists of one secret, with section and key.
+const SECRETS: [(&str, &str, &str); 2] = [
+    ("STRIPE_WEBHOOK_SECRET", "stripe", "webhook_secrets"),
+    (
+        "COINBASE_COMMERCE_WEBHOOK_SECRET",
+        "checkout",
+        "commerce_webhook_secrets",
+    ),
 ];
 
 const TREASURIES: [&str; 2] = ["TREASURY_WALLET_ADDRESS", "NEXT_PUBLIC_PAYMENT_WALLET_ADDRESS"];
@@ -117,21 +126,15 @@ pub(super) fn overrides(env: &Env, faults: &mut Faults) -> Vec<Override> {
             value,
         });
     }
-    if let Some(secret) = env.get("STRIPE_WEBHOOK_SECRET") {
-        let value = toml::Value::Array(vec![secret.into()]);
-        overrides.push(Override::new(
-            "STRIPE_WEBHOOK_SECRET",
-            &["stripe", "webhook_secrets"],
-            value,
-        ));
-    }
-    if let Some(file) = env.get("STRIPE_WEBHOOK_SECRET_FILE") {
-        let segments = ["stripe", "webhook_secrets_file"];
-        overrides.push(Override::new(
-            "STRIPE_WEBHOOK_SECRET_FILE",
-            &segments,
-            file.into(),
-        ));
+    for (variable, section, key) in SECRETS {
+        if let Some(secret) = env.get(variable) {
+            let value = toml::Value::Array(vec![secret.into()]);
+            overrides.push(Override::new(variable, &[section, key], value));
+        }
+        let (variable, key) = (format!("{variable}_FILE"), format!("{key}_file"));
+        if let Some(file) = env.get(&variable) {
+            overrides.push(Override::new(&variable, &[section, &key], file.into()));
+        }
     }
     if let Some(text) = env.get("ENABLE_CRYPTO_PAYMENTS") {
         match switch(text) {

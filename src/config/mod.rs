@@ -7,6 +7,7 @@
 mod changes;
 mod check;
 mod check_chain;
+mod check_checkout;
 mod check_finality;
 mod check_jwt;
 mod checked;
@@ -22,8 +23,8 @@ use std::path::Path;
 
 pub use changes::{Change, Changes};
 pub use checked::{
-    CatalogueSettings, Chain, ClaimPath, Config, Endpoint, Jwks, JwksUrl, Jwt, KeyAlgorithm, Log, Payments,
-    Receipts, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
+    CatalogueSettings, Chain, Checkout, CheckoutApi, ClaimPath, Config, Endpoint, Jwks, JwksUrl, Jwt,
+    KeyAlgorithm, Log, Payments, Receipts, Server, StoreSettings, Stripe, Wallets, WebhookEndpoint,
 };
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault};

@@ -77,6 +77,23 @@ pub(super) struct Stripe {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Checkout {
+    pub(super) provider: String,
+    pub(super) api_key_id: Option<String>,
+    pub(super) api_key_secret: Option<String>,
+    pub(super) api_key_secret_file: Option<String>,
+    pub(super) base_url: String,
+    pub(super) allow_private_network: bool,
+    pub(super) timeout: String,
+    pub(super) webhook_secrets: Option<Vec<String>>,
+    pub(super) webhook_secrets_file: Option<String>,
+    pub(super) commerce_webhook_secrets: Option<Vec<String>>,
+    pub(super) commerce_webhook_secrets_file: Option<String>,
+    pub(super) tolerance: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Jwt {
     pub(super) hs256_secrets: Option<Vec<String>>,
     pub(super) hs256_secrets_file: Option<String>,

@@ -129,6 +129,15 @@ pub(super) fn hs256_secret(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// A secret that a provider of checkouts signs by, as it gave it.
+pub(super) fn checkout_secret(text: &str) -> Result<(), &'static str> {
+    if (16..=1024).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be 16 to 1024 printable characters without spaces, as the provider gave it")
+    }
+}
+
 /// What is written into logs, metrics and paths.
 pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);

@@ -9,6 +9,7 @@ mod credit;
 mod finality;
 mod gate;
 mod holding;
+mod hosted;
 mod ids;
 mod look;
 mod notice;
@@ -31,6 +32,9 @@ pub use gate::{
 };
 pub use holding::{
     Asset, CONSECUTIVE_TRANSFER, Fault, Scope, TRANSFER_BATCH, TRANSFER_SINGLE, TokenId, TokenIdError,
+};
+pub use hosted::{
+    CheckoutKey, CheckoutService, Heard, HostedPayment, HostedReport, HostedState, Price, Sender, SenderError,
 };
 pub use ids::{ChainId, ChargeId, GateId, IdError, RefundId, TenantId, UserId};
 pub use look::{Look, LookError, LookOutcome, LookUp, MinedTransaction};

@@ -24,6 +24,10 @@ use crate::store::{self, FoundPayment, OpenCharge, PaymentFilter};
 /// Claims of one tenant that may wait at once.
 const MAX_WAITING: i64 = 100;
 
+/// Claims of one transaction that may wait at once, of all tenants and of one. Who has proven the wallet need not wait.
+const MAX_CLAIMANTS: usize = 40;
+const MAX_CLAIMANTS_OF_TENANT: usize = 10;
+
 /// A claim waits this long for its transaction, a proof, or an operator.
 const CLAIM_LIFETIME_MS: Millis = 30 * 24 * 60 * 60 * 1000;
 
@@ -75,13 +79,14 @@ impl Command for ClaimPayment {
     async fn run(&self, work: &mut Work<'_>) -> Result<ClaimView, EngineError> {
         let charge = self.own_charge(work).await?;
         let known = store::claims_of(work.tx.conn(), self.tx_hash).await?;
+        let since = work.now.saturating_sub(CLAIM_LIFETIME_MS);
+        let is_crowded = is_crowded(&known, &self.tenant, since);
         let mine = known
             .into_iter()
             .find(|claim| claim.tenant == self.tenant && claim.user == self.user);
         let payments = payments_of(work.tx.conn(), self.tx_hash).await?;
         self.check_replay(work, mine.as_ref(), &payments).await?;
         if mine.is_none() {
-            let since = work.now.saturating_sub(CLAIM_LIFETIME_MS);
             let waiting = store::waiting_claims(work.tx.conn(), &self.tenant, since).await?;
             if waiting >= MAX_WAITING {
                 return Err(EngineError::Conflict {
@@ -100,8 +105,14 @@ impl Command for ClaimPayment {
             applied_at: mine.as_ref().and_then(|mine| mine.applied_at),
         };
         let applied = self.apply(work, &mut claim, payments).await?;
-        let forget_before = work.now.saturating_sub(CLAIM_LIFETIME_MS);
-        work.tx.put_claim(&claim, forget_before).await?;
+        if is_crowded && mine.is_none() && applied.is_empty() {
+            return Err(EngineError::Conflict {
+                code: "TOO_MANY_CLAIMS",
+                problem: "too many claims of this transaction are waiting; prove the wallet that paid first"
+                    .to_owned(),
+            });
+        }
+        work.tx.put_claim(&claim, since).await?;
         if mine.as_ref() != Some(&claim) {
             let after = serde_json::json!({
                 "tenantId": claim.tenant,
@@ -114,6 +125,14 @@ impl Command for ClaimPayment {
         }
         Ok(view(&claim, &applied))
     }
+}
+
+/// Whether no more may wait for a transaction.
+fn is_crowded(known: &[Claim], tenant: &TenantId, since: Millis) -> bool {
+    let waits = |claim: &&Claim| claim.applied_at.is_none() && claim.claimed_at > since;
+    let waiting = || known.iter().filter(waits);
+    let of_tenant = waiting().filter(|claim| claim.tenant == *tenant).count();
+    waiting().count() >= MAX_CLAIMANTS || of_tenant >= MAX_CLAIMANTS_OF_TENANT
 }
 
 impl ClaimPayment {

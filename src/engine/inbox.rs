@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::accounts::refold_account;
+use super::checkouts::{self, Heard};
 use super::subscriptions::put_source;
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError};
-use crate::domain::{Provider, TenantId};
+use crate::domain::{CheckoutKey, Provider, Sender, TenantId};
 use crate::metrics;
 use crate::store::{self, InboxKey};
 use crate::stripe::{self, NoSource, Payload, PriceRef, Seen, StripeEvent, SubscriptionSnapshot};
@@ -21,7 +22,7 @@ const BATCH: i64 = 100;
 #[derive(Debug, Clone)]
 pub struct ReceiveEvent {
     /// Who sent it.
-    pub provider: Provider,
+    pub provider: Sender,
     /// The provider's id of it.
     pub event_id: String,
     /// The provider's type.
@@ -79,17 +80,39 @@ impl Command for ApplyInbox {
             return Ok(());
         };
         let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-        let outcome = match StripeEvent::from_value(&body) {
-            Ok(event) => apply_stripe(work, &event).await?,
-            // It was signed, so it is Stripe's; a shape that we cannot read must be seen by a person, not tried again.
-            Err(error) => format!("attention: {error}"),
+        let outcome = match self.key.provider {
+            Sender::Stripe => match StripeEvent::from_value(&body) {
+                Ok(event) => apply_stripe(work, &event).await?,
+                // It was signed, so it is Stripe's; a shape that we cannot read must be seen by a person, not tried again.
+                Err(error) => format!("attention: {error}"),
+            },
+            Sender::Checkout(service) => {
+                match checkouts::apply(work, service, (&self.key.event_id, &body)).await? {
+                    Heard::Done(outcome) => outcome,
+                    Heard::OfNoCharge(checkout) => return self.orphan(work, &checkout).await,
+                }
+            }
         };
-        if outcome.starts_with("attention") {
-            ::metrics::counter!(metrics::INBOX_ATTENTION_TOTAL).increment(1);
-            tracing::warn!(event = %self.key.event_id, kind = %event.kind, %outcome, "a provider's event needs a person");
-        }
+        self.call_a_person(&outcome);
         let now = work.now;
         Ok(work.tx.finish_inbox(&self.key, &outcome, now).await?)
+    }
+}
+
+impl ApplyInbox {
+    /// It is applied once a charge of ours has its checkout; until then a person may wonder whose it is.
+    async fn orphan(&self, work: &mut Work<'_>, checkout: &CheckoutKey) -> Result<(), EngineError> {
+        let outcome = "attention: orphan: no charge of ours has its checkout";
+        self.call_a_person(outcome);
+        let now = work.now;
+        Ok(work.tx.orphan_inbox(&self.key, checkout, (outcome, now)).await?)
+    }
+
+    fn call_a_person(&self, outcome: &str) {
+        if outcome.starts_with("attention") {
+            ::metrics::counter!(metrics::INBOX_ATTENTION_TOTAL).increment(1);
+            tracing::warn!(event = %self.key.event_id, outcome, "a provider's event needs a person");
+        }
     }
 }
 

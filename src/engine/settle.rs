@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::accounts::refold_account;
+use super::checkouts::HostedView;
 use super::payments::evidence;
 use super::view::ChargeView;
 use super::work::Work;
 use super::{EngineError, charges};
 use crate::domain::{
-    ChainId, Charge, ChargeFlag, ChargeId, ChargeState, Decider, MatchRule, Millis, Payment, TenantId,
+    ChainId, Charge, ChargeFlag, ChargeId, ChargeState, Decider, HostedPayment, MatchRule, Millis, Payment,
+    TenantId,
 };
-use crate::ledger::{self, ChargeClock, Standing};
+use crate::ledger::{self, ChargeClock, Money, Standing};
 use crate::store;
 
 /// Payments of one charge up to which what is left of it gets an amount of its own: whoever pays in smaller parts is known by
@@ -48,7 +50,8 @@ pub(super) async fn settle_charges(
     let mut tenants: BTreeSet<TenantId> = BTreeSet::new();
     let mut changed: Vec<Charge> = Vec::new();
     let mut absent: BTreeMap<ChainId, Millis> = absent.into_iter().collect();
-    for (before, payments, meant) in load(work, touched).await? {
+    for loaded in load(work, touched).await? {
+        let before = &loaded.charge;
         let absent_ms = match absent.entry(before.terms.chain) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
@@ -65,16 +68,25 @@ pub(super) async fn settle_charges(
             absent_ms,
         };
         let tolerance = tolerance.unwrap_or_default();
-        let standing = ledger::standing(&before, (&payments, &meant), tolerance, clock);
-        let after = apply(&before, standing);
-        if changes_account(&before, &after) {
+        let price =
+            token.and_then(|token| charges::price(&work.engine.catalogue, &before.terms.product, token));
+        let money = Money {
+            payments: &loaded.payments,
+            meant: &loaded.meant,
+            hosted: &loaded.hosted,
+            // What has paid for it once goes on to.
+            price_holds: before.paid_at.is_some() || price == Some(before.terms.price),
+        };
+        let standing = ledger::standing(before, money, tolerance, clock);
+        let after = apply(before, standing);
+        if changes_account(before, &after) {
             tenants.insert(before.terms.tenant.clone());
         }
         if after.sequence != before.sequence {
-            tell(work, &before, &after, &payments).await?;
+            tell(work, &after, &loaded).await?;
         }
         let is_less = after.totals.seen != before.totals.seen && after.flags.has(ChargeFlag::Underpaid);
-        if let Some(token) = token.filter(|_| is_less && payments.len() <= MAX_PARTS) {
+        if let Some(token) = token.filter(|_| is_less && loaded.payments.len() <= MAX_PARTS) {
             charges::lease_rest(work, &after, token.decimals).await?;
         }
         if after.sequence != before.sequence {
@@ -88,11 +100,18 @@ pub(super) async fn settle_charges(
     Ok(())
 }
 
-/// Those of these charges that exist, in order, each with the payments that it was given and those that may be meant for it.
-async fn load(
-    work: &mut Work<'_>,
-    touched: &BTreeSet<ChargeId>,
-) -> Result<Vec<(Charge, Vec<Payment>, Vec<Payment>)>, EngineError> {
+/// A charge with its money.
+struct Loaded {
+    charge: Charge,
+    /// What it was given.
+    payments: Vec<Payment>,
+    /// What may be meant for it.
+    meant: Vec<Payment>,
+    hosted: Vec<HostedPayment>,
+}
+
+/// Those of these charges that exist, in order.
+async fn load(work: &mut Work<'_>, touched: &BTreeSet<ChargeId>) -> Result<Vec<Loaded>, EngineError> {
     let ids: Vec<ChargeId> = touched.iter().cloned().collect();
     let mut charges = store::charges(work.tx.conn(), &ids).await?;
     charges.sort_by(|one, other| one.terms.id.cmp(&other.terms.id));
@@ -106,12 +125,20 @@ async fn load(
     for (charge, payment) in store::payments_meant_for(work.tx.conn(), &ids).await? {
         meant.entry(charge).or_default().push(payment);
     }
-    let with_payments = charges.into_iter().map(|charge| {
+    let mut hosted: HashMap<ChargeId, Vec<HostedPayment>> = HashMap::new();
+    for checkout in store::hosted_payments_of(work.tx.conn(), &ids).await? {
+        hosted.entry(checkout.charge.clone()).or_default().push(checkout);
+    }
+    let with_money = charges.into_iter().map(|charge| {
         let id = &charge.terms.id;
-        let (given, meant) = (given.remove(id), meant.remove(id));
-        (charge, given.unwrap_or_default(), meant.unwrap_or_default())
+        Loaded {
+            payments: given.remove(id).unwrap_or_default(),
+            meant: meant.remove(id).unwrap_or_default(),
+            hosted: hosted.remove(id).unwrap_or_default(),
+            charge,
+        }
     });
-    Ok(with_payments.collect())
+    Ok(with_money.collect())
 }
 
 /// Whether its tenant's periods or credit may follow.
@@ -155,12 +182,8 @@ fn apply(before: &Charge, standing: Standing) -> Charge {
 }
 
 /// Records a change of a charge, and owes its events.
-async fn tell(
-    work: &mut Work<'_>,
-    before: &Charge,
-    after: &Charge,
-    payments: &[Payment],
-) -> Result<(), EngineError> {
+async fn tell(work: &mut Work<'_>, after: &Charge, loaded: &Loaded) -> Result<(), EngineError> {
+    let before = &loaded.charge;
     work.published.charges.push(after.terms.id.clone());
     let resource = format!("charge:{}", after.terms.id);
     let before_json = json!(ChargeView::new(work.settings, before, &[], None));
@@ -171,9 +194,10 @@ async fn tell(
         (Some(before_json), Some(after_json.clone())),
     )
     .await?;
-    let evidence: Vec<Value> = payments.iter().map(evidence).collect();
+    let evidence: Vec<Value> = loaded.payments.iter().map(evidence).collect();
+    let hosted: Vec<HostedView> = loaded.hosted.iter().map(HostedView::from).collect();
     for kind in events(before, after) {
-        let data = json!({"charge": after_json, "payments": evidence});
+        let data = json!({"charge": after_json, "payments": evidence, "hostedPayments": hosted});
         work.owe(kind, resource.clone(), data).await?;
     }
     Ok(())

@@ -14,6 +14,9 @@ use crate::wallet::{self, Expected, SiweError};
 /// The most wallets of one user.
 const MAX_WALLETS: usize = 50;
 
+/// Nonces of one user: one more, and the oldest is forgotten.
+const MAX_NONCES: i64 = 20;
+
 /// Used and expired nonces are forgotten after a day.
 const FORGET_NONCES_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -61,7 +64,7 @@ impl Command for IssueNonce {
             used_at: None,
         };
         work.tx
-            .insert_nonce(&text, &nonce, work.now - FORGET_NONCES_MS)
+            .insert_nonce(&text, &nonce, (work.now - FORGET_NONCES_MS, MAX_NONCES - 1))
             .await?;
         Ok(IssuedNonce {
             nonce: text,

@@ -268,7 +268,7 @@ impl WriteTx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Stores a nonce, and forgets those that expired long ago.
+    /// Stores a nonce, and forgets those that expired long ago; of the same user's others the last `keep` to expire stay.
     ///
     /// # Errors
     /// The database fails.
@@ -276,12 +276,21 @@ impl WriteTx {
         &mut self,
         text: &str,
         nonce: &Nonce,
-        forget_before: Millis,
+        (forget_before, keep): (Millis, i64),
     ) -> Result<(), StoreError> {
         sqlx::query("delete from wallet_nonce where expires_at < $1")
             .bind(forget_before)
             .execute(self.conn())
             .await?;
+        sqlx::query(
+            "delete from wallet_nonce where tenant = $1 and user_id = $2 and nonce not in (select nonce from \
+             wallet_nonce where tenant = $1 and user_id = $2 order by expires_at desc, nonce desc limit $3)",
+        )
+        .bind(nonce.tenant.as_str())
+        .bind(nonce.user.as_str())
+        .bind(keep)
+        .execute(self.conn())
+        .await?;
         sqlx::query("insert into wallet_nonce (nonce, tenant, user_id, expires_at) values ($1, $2, $3, $4)")
             .bind(text)
             .bind(nonce.tenant.as_str())

@@ -5,13 +5,13 @@ use sqlx::any::AnyRow;
 
 use super::value::Columns;
 use super::{StoreError, WriteTx};
-use crate::domain::{Millis, Provider};
+use crate::domain::{CheckoutKey, Millis, Sender};
 
 /// Names one event: a provider sends an id more than once, and means one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxKey {
     /// Who sent it.
-    pub provider: Provider,
+    pub provider: Sender,
     /// The provider's id of the event.
     pub event_id: String,
 }
@@ -34,7 +34,7 @@ pub struct InboxEvent {
 fn event_from(row: &AnyRow) -> Result<InboxEvent, StoreError> {
     Ok(InboxEvent {
         key: InboxKey {
-            provider: row.word("provider")?,
+            provider: row.parsed("provider", "one who sends events")?,
             event_id: row.text("event_id")?,
         },
         kind: row.text("type")?,
@@ -57,7 +57,7 @@ pub async fn pending_inbox(conn: &mut AnyConnection, limit: i64) -> Result<Vec<I
     .await?;
     let key = |row: &AnyRow| {
         Ok(InboxKey {
-            provider: row.word("provider")?,
+            provider: row.parsed("provider", "one who sends events")?,
             event_id: row.text("event_id")?,
         })
     };
@@ -121,6 +121,45 @@ impl WriteTx {
             .execute(self.conn())
             .await?;
         Ok(())
+    }
+
+    /// Marks an event as done that speaks of a checkout of no charge of ours: it is an orphan until one has it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn orphan_inbox(
+        &mut self,
+        key: &InboxKey,
+        checkout: &CheckoutKey,
+        (outcome, now): (&str, Millis),
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "update inbox set done_at = $1, outcome = $2, awaits = $3 where provider = $4 and event_id = $5",
+        )
+        .bind(now)
+        .bind(outcome)
+        .bind(checkout.reference.as_str())
+        .bind(key.provider.as_str())
+        .bind(key.event_id.as_str())
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Lets the orphans of a checkout be applied again; how many there are.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn adopt_inbox(&mut self, checkout: &CheckoutKey) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "update inbox set done_at = null, outcome = null, attempts = 0, awaits = null where provider = $1 \
+             and awaits = $2",
+        )
+        .bind(checkout.service.as_str())
+        .bind(checkout.reference.as_str())
+        .execute(self.conn())
+        .await?;
+        Ok(done.rows_affected())
     }
 
     /// Counts a try that failed.

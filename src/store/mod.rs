@@ -13,6 +13,7 @@ mod charge;
 mod credit;
 mod faults;
 mod holding;
+mod hosted;
 mod inbox;
 mod lease;
 mod lock;
@@ -52,6 +53,7 @@ pub use charge::{
 pub use credit::{credit_balances, credit_entries};
 pub use faults::{Faults, Moment};
 pub use holding::{BalanceRow, Movement, Watch, balances, movements_between, watches};
+pub use hosted::{hosted_payment, hosted_payments_of};
 pub use inbox::{InboxEvent, InboxKey, inbox_event, pending_inbox};
 pub use lease::{Instance, Lease, Role, beat, lease};
 pub use lock::FileLock;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod checkouts;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod engine;

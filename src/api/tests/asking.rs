@@ -308,3 +308,55 @@ async fn requests_are_counted_by_route_and_never_by_path() {
     }
     assert!(!text.contains("4711"));
 }
+
+#[tokio::test]
+async fn a_parameter_that_a_route_does_not_know_is_refused_by_name() {
+    let api = Api::open().await;
+    for (path, name) in [
+        ("/api/billing/subscription?tenantId=acme&tenant=acme", "tenant"),
+        (
+            "/api/billing/subscription?tenantId=acme&tenantID=globex",
+            "tenantID",
+        ),
+        (
+            "/api/billing/crypto/charges?tenantId=acme&state=open&limt=5",
+            "limt",
+        ),
+        ("/api/billing/plans?%66oo%20=1", "foo "),
+        ("/api/admin/payments?txhash=0x00", "txhash"),
+        ("/api/admin/chains?x", "x"),
+    ] {
+        let refused = api.get(path).await;
+        let detail = refused.refused(400, "UNKNOWN_PARAMETER");
+        assert_eq!(refused.body["field"], name, "{path}: {detail}");
+    }
+    let refused = api.get("/api/billing/subscription?userid=jo").await;
+    let detail = refused.refused(400, "UNKNOWN_PARAMETER");
+    assert!(detail.ends_with("known here: tenantId, userId"), "{detail}");
+    let long = api
+        .get(&format!("/api/billing/plans?{}=1", "x".repeat(1_000)))
+        .await;
+    assert!(long.refused(400, "UNKNOWN_PARAMETER").len() < 200);
+    // By an alias as by the path that it stands for, and in every method.
+    let body = serde_json::json!({"plan": "pro", "tenantId": "acme"});
+    for path in [
+        "/api/billing/crypto/stablecoin",
+        "/api/billing/crypto/payment",
+        "/api/billing/crypto/charge",
+    ] {
+        let refused = api.post(&format!("{path}?dryRun=true"), body.clone()).await;
+        refused.refused(400, "UNKNOWN_PARAMETER");
+    }
+    let charges = api.get("/api/billing/crypto/charges?tenantId=acme").await;
+    assert_eq!(charges.ok()["charges"], serde_json::json!([]));
+    for path in ["/livez?probe=1", "/openapi.json?v=1"] {
+        api.get(path).await.ok();
+    }
+    // Nobody learns what a route knows without being let in.
+    let mut stranger = Api::open().await;
+    stranger.key = String::new();
+    stranger
+        .get("/api/billing/subscription?userid=jo")
+        .await
+        .refused(401, "UNAUTHORIZED");
+}

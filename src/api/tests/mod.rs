@@ -193,9 +193,20 @@ fn config(folder: &std::path::Path) -> Config {
             webhook_secrets: vec!["whsec_of_last_year".into(), SECRET.into()],
             tolerance: Duration::from_mins(5),
         },
+        checkout: no_checkouts(),
         jwt: browser::jwt(),
         webhooks: Vec::new(),
         chains: vec![anvil()],
+    }
+}
+
+/// Nobody hosts checkouts.
+fn no_checkouts() -> config::Checkout {
+    config::Checkout {
+        api: None,
+        business_secrets: Vec::new(),
+        commerce_secrets: Vec::new(),
+        tolerance: Duration::from_mins(5),
     }
 }
 
@@ -224,6 +235,8 @@ impl Api {
         let served = super::Settings {
             server: config.server,
             stripe: config.stripe,
+            provider: None,
+            checkout: config.checkout,
             tokens: Arc::new(Verifier::new(config.jwt, None).unwrap()),
             receipts: config.receipts,
             looks: Arc::new(transactions::Blind),

@@ -43,6 +43,7 @@ fn the_annotated_defaults_name_every_key_and_no_other() {
         ("wallets".to_owned(), keys::<raw::Wallets>()),
         ("receipts".to_owned(), keys::<raw::Receipts>()),
         ("stripe".to_owned(), keys::<raw::Stripe>()),
+        ("checkout".to_owned(), keys::<raw::Checkout>()),
         ("jwt".to_owned(), keys::<raw::Jwt>()),
         ("webhooks".to_owned(), keys::<raw::Webhook>()),
         ("chains.example.finality".to_owned(), keys::<raw::Tier>()),

@@ -28,6 +28,16 @@ domain = "chat.example"
 webhook_secrets = ["whsec_one"]
 tolerance = "1m"
 
+[checkout]
+provider = "coinbase_business"
+api_key_id = "key-1"
+api_key_secret = "secret-1"
+base_url = "https://checkout.example"
+timeout = "3s"
+webhook_secrets = ["a-secret-of-checkouts-1"]
+commerce_webhook_secrets = ["a-secret-of-commerce-1"]
+tolerance = "4m"
+
 [[webhooks]]
 name = "chat"
 url = "https://chat.example/one"
@@ -160,6 +170,15 @@ fn sections_are_taken_over_or_wait_for_a_restart() {
         ("whsec_one", "whsec_two", "stripe"),
         ("\"1m\"", "\"2m\"", "stripe"),
         ("https://page.example\"]", "https://talk.example\"]", "server"),
+        ("\"coinbase_business\"", "\"none\"", "checkout"),
+        ("\"key-1\"", "\"key-2\"", "checkout"),
+        ("\"secret-1\"", "\"secret-2\"", "checkout"),
+        ("https://checkout.example", "https://sandbox.example", "checkout"),
+        ("\"3s\"", "\"2s\"", "checkout"),
+        ("\"3s\"", "\"3s\"\nallow_private_network = true", "checkout"),
+        ("of-checkouts-1", "of-checkouts-2", "checkout"),
+        ("of-commerce-1", "of-commerce-2", "checkout"),
+        ("\"4m\"", "\"5m\"", "checkout"),
         ("of-the-product-1", "of-the-product-2", "jwt"),
         ("https://id.example/keys", "https://id.example/secret", "jwt"),
         ("\"6m\"", "\"7m\"", "jwt"),

@@ -9,6 +9,7 @@ use crate::domain::{Finality, Level, Tag};
 
 mod annotated;
 mod changed;
+mod checkout;
 mod shipped;
 mod tokens;
 mod wrong;

@@ -15,6 +15,7 @@ on_both!(
     a_strangers_payment_is_answered_like_an_unknown_one,
     one_hash_pays_for_one_charge,
     claims_are_bounded_for_each_tenant,
+    claims_of_one_transaction_are_bounded_and_its_payer_is_heard_all_the_same,
 );
 
 async fn a_claim_from_a_proven_wallet_pays_its_charge(database: Database) {
@@ -130,4 +131,42 @@ async fn claims_are_bounded_for_each_tenant(database: Database) {
     world.claim(("beta", "jo"), key(7).tx_hash, None).await.unwrap();
     world.wait(31 * 24 * HOUR_MS);
     world.claim(("acme", "jo"), key(500).tx_hash, None).await.unwrap();
+}
+
+async fn claims_of_one_transaction_are_bounded_and_its_payer_is_heard_all_the_same(database: Database) {
+    let mut world = World::settled(database).await;
+    let claim = async |world: &World, tenant: &str, user: String| {
+        let claimed = world.claim((tenant, &user), key(1).tx_hash, None).await;
+        claimed.map(|claim| claim.state)
+    };
+    for user in 0..10 {
+        assert_eq!(
+            claim(&world, "crowd-0", format!("jo-{user}")).await.unwrap(),
+            "waiting"
+        );
+    }
+    let more = world.claim(("crowd-0", "al"), key(1).tx_hash, None).await;
+    assert_eq!(code(more), "TOO_MANY_CLAIMS", "of one tenant");
+    for tenant in 1..=30 {
+        let claimed = claim(&world, &format!("crowd-{tenant}"), "jo".to_owned()).await;
+        assert_eq!(claimed.unwrap(), "waiting");
+    }
+    let before = world.footprint().await;
+    let more = world.claim(("acme", "jo"), key(1).tx_hash, None).await;
+    assert_eq!(code(more), "TOO_MANY_CLAIMS", "of all tenants");
+    assert_eq!(world.footprint().await, before);
+    assert_eq!(
+        claim(&world, "crowd-7", "jo".to_owned()).await.unwrap(),
+        "waiting"
+    );
+    // Whoever has proven the wallet that paid needs no place among those who wait.
+    let wallet = Wallet::of(1);
+    world
+        .mine(&[tx(1, vec![payment_from(wallet.address(), dollars(150))])])
+        .await;
+    world.mine_empty(3).await;
+    world.link("acme", "jo", &wallet).await;
+    let asked = world.ask("acme").await;
+    let applied = world.claim(("acme", "jo"), key(1).tx_hash, Some(&asked)).await;
+    assert_eq!(applied.unwrap().state, "applied");
 }

@@ -13,6 +13,7 @@ mod finality_at_random;
 mod folding;
 mod following;
 mod holdings;
+mod hosted;
 mod late;
 mod leadership;
 mod matching;

@@ -4,12 +4,14 @@ use tollgate::domain::Millis;
 use tollgate::engine::{DeleteGate, EngineError};
 
 use crate::harness::databases::{Database, on_both};
+use crate::harness::facts::column;
 use crate::harness::holders::MEMBERS;
 use crate::harness::wallets::Wallet;
 use crate::harness::world::{NONCE_TTL, RELINK_AFTER, World, origin, tenant};
 
 on_both!(
     a_nonce_is_used_once,
+    a_user_has_so_many_nonces_and_the_oldest_go_first,
     a_nonce_of_another_user_or_tenant_is_refused,
     an_expired_nonce_is_refused,
     a_wallet_of_another_user_is_refused,
@@ -43,6 +45,31 @@ async fn a_nonce_is_used_once(database: Database) {
         [Wallet::of(1).address()]
     );
     world.assert_reload_is_identity().await;
+}
+
+async fn a_user_has_so_many_nonces_and_the_oldest_go_first(database: Database) {
+    let world = World::settled(database).await;
+    let of_another = world.nonce("acme", "al").await;
+    let mut nonces = Vec::new();
+    for _ in 0..25 {
+        world.wait(1_000);
+        nonces.push(world.nonce("acme", "jo").await);
+    }
+    let kept = column(&world.store, "select user_id from wallet_nonce order by user_id").await;
+    assert_eq!((kept.len(), kept[0].as_str()), (21, "al"));
+    let now = world.clock.now_ms();
+    let refused = world
+        .prove("acme", "jo", Wallet::of(1).sign(&nonces[4], now))
+        .await;
+    assert!(refused.is_err(), "the fifth was forgotten");
+    world
+        .prove("acme", "jo", Wallet::of(1).sign(&nonces[5], now))
+        .await
+        .unwrap();
+    world
+        .prove("acme", "al", Wallet::of(2).sign(&of_another, now))
+        .await
+        .unwrap();
 }
 
 async fn a_nonce_of_another_user_or_tenant_is_refused(database: Database) {

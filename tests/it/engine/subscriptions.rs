@@ -1,8 +1,8 @@
 //! Stripe's events in whatever order they come, and beside what is paid on-chain.
 
 use serde_json::{Value, json};
-use tollgate::domain::{Millis, Provider, WhenActive};
-use tollgate::engine::{ApplyInbox, CreateCharge, GiveUpInbox, ReceiveEvent};
+use tollgate::domain::{Millis, Provider, Sender, WhenActive};
+use tollgate::engine::{CreateCharge, GiveUpInbox, ReceiveEvent};
 
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::{column, rows};
@@ -76,7 +76,7 @@ impl Told {
 
 async fn receive(world: &World, id: &str, kind: &str, body: Value) -> bool {
     let receive = ReceiveEvent {
-        provider: Provider::Stripe,
+        provider: Sender::Stripe,
         event_id: id.to_owned(),
         kind: kind.to_owned(),
         body,
@@ -84,16 +84,10 @@ async fn receive(world: &World, id: &str, kind: &str, body: Value) -> bool {
     world.engine.execute(receive).await.unwrap()
 }
 
-async fn apply_all(world: &World) {
-    for key in world.engine.pending_inbox().await.unwrap() {
-        world.engine.execute(ApplyInbox { key }).await.unwrap();
-    }
-}
-
 /// Receives an event and applies it; whether it was new.
 async fn tell(world: &World, told: &Told) -> bool {
     let is_new = receive(world, &told.id, told.kind, told.body()).await;
-    apply_all(world).await;
+    world.apply_inbox().await;
     is_new
 }
 
@@ -240,7 +234,7 @@ async fn an_event_that_nobody_can_place_needs_a_person_and_changes_nothing(datab
     )
     .await;
     receive(&world, "evt_4", "invoice.paid", invoice()).await;
-    apply_all(&world).await;
+    world.apply_inbox().await;
     let outcomes = column(&world.store, "select outcome from inbox order by event_id").await;
     let needs_a_person = outcomes
         .iter()
@@ -302,7 +296,7 @@ async fn an_event_that_fails_waits_behind_the_others(database: Database) {
         ids(world.engine.pending_inbox().await.unwrap()),
         ["evt_2", "evt_1"]
     );
-    apply_all(&world).await;
+    world.apply_inbox().await;
     assert!(world.engine.pending_inbox().await.unwrap().is_empty());
 }
 

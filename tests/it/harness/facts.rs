@@ -10,7 +10,7 @@ use super::holders::nfts;
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 33] = [
     "chain",
     "header",
     "charge",
@@ -22,6 +22,7 @@ const TABLES: [&str; 32] = [
     "token_notice",
     "observation",
     "payment",
+    "hosted_payment",
     "claim",
     "refund",
     "payment_candidate",

@@ -1,5 +1,5 @@
 //! What the tests run against: a real anvil, what can go wrong before it, a real `PostgreSQL`, a real Prometheus, a
-//! real Chromium, and a receiver of webhooks.
+//! real Chromium, a receiver of webhooks, and a provider of hosted checkouts.
 //!
 //! Every wait is for a condition, with a deadline. Every process belongs to a guard that ends it when this process does,
 //! however this process ends.
@@ -10,6 +10,7 @@ pub mod chromium;
 pub mod counted;
 pub mod databases;
 pub mod facts;
+pub mod fake_checkout;
 pub mod fake_webhook;
 mod guard;
 pub mod holders;

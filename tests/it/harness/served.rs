@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tollgate::chain::{Internet, Network};
+use tollgate::checkout::CheckoutProvider;
 use tollgate::engine::Engine;
 use tollgate::health::Health;
 use tollgate::jwt::Verifier;
@@ -21,6 +22,20 @@ pub struct Served {
 
 impl Served {
     pub async fn over(engine: &Engine) -> Self {
+        let checkout = config::Checkout {
+            api: None,
+            business_secrets: Vec::new(),
+            commerce_secrets: Vec::new(),
+            tolerance: Duration::from_mins(5),
+        };
+        Self::selling(engine, (checkout, None)).await
+    }
+
+    /// With somebody who hosts checkouts.
+    pub async fn selling(
+        engine: &Engine,
+        (checkout, provider): (config::Checkout, Option<Arc<dyn CheckoutProvider>>),
+    ) -> Self {
         tollgate::egress::install_crypto_provider();
         let network: Arc<dyn Network> = Arc::new(Internet::new().unwrap());
         let server = config::Server {
@@ -41,6 +56,8 @@ impl Served {
         let settings = api::Settings {
             server,
             stripe,
+            checkout,
+            provider,
             tokens,
             looks: app::looks(engine, &network),
             receipts: config::Receipts {

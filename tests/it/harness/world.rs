@@ -12,7 +12,8 @@ use tollgate::domain::{
     TenantId, Token,
 };
 use tollgate::engine::{
-    Advance, ChargeView, CreateCharge, Engine, EngineError, Idempotent, OpenChain, Origin, Settings,
+    Advance, ApplyInbox, ChargeView, CreateCharge, Engine, EngineError, Idempotent, OpenChain, Origin,
+    Settings,
 };
 use tollgate::store::Store;
 
@@ -252,6 +253,13 @@ impl World {
 
     pub async fn state(&self, asked: &Asked) -> String {
         self.standing(asked).await.0
+    }
+
+    /// Applies what providers have sent, as its job does.
+    pub async fn apply_inbox(&self) {
+        for key in self.engine.pending_inbox().await.unwrap() {
+            self.engine.execute(ApplyInbox { key }).await.unwrap();
+        }
     }
 
     /// The plan that a tenant has now.

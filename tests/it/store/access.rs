@@ -160,20 +160,20 @@ async fn a_nonce_is_used_once_and_forgotten_long_after(database: Database) {
     };
     let mut tx = begin(&store).await;
     assert_eq!(store::nonce(tx.conn(), "first").await.unwrap(), None);
-    tx.insert_nonce("first", &nonce(100), 0).await.unwrap();
+    tx.insert_nonce("first", &nonce(100), (0, 9)).await.unwrap();
     assert_eq!(store::nonce(tx.conn(), "first").await.unwrap(), Some(nonce(100)));
     assert!(tx.use_nonce("first", 50).await.unwrap());
     assert!(!tx.use_nonce("first", 60).await.unwrap());
     assert!(!tx.use_nonce("unknown", 60).await.unwrap());
     let used = store::nonce(tx.conn(), "first").await.unwrap().unwrap();
     assert_eq!(used.used_at, Some(50));
-    tx.insert_nonce("second", &nonce(200), 100).await.unwrap();
+    tx.insert_nonce("second", &nonce(200), (100, 9)).await.unwrap();
     assert!(store::nonce(tx.conn(), "first").await.unwrap().is_some());
-    tx.insert_nonce("third", &nonce(300), 101).await.unwrap();
+    tx.insert_nonce("third", &nonce(300), (101, 9)).await.unwrap();
     assert_eq!(store::nonce(tx.conn(), "first").await.unwrap(), None);
     tx.commit().await.unwrap();
     let mut tx = begin(&store).await;
-    assert!(tx.insert_nonce("third", &nonce(300), 0).await.is_err());
+    assert!(tx.insert_nonce("third", &nonce(300), (0, 9)).await.is_err());
 }
 
 async fn a_wallet_is_linked_once_in_each_tenant(database: Database) {

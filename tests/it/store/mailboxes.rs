@@ -1,6 +1,6 @@
 //! What comes in from providers, what is owed to the chat product, and the record.
 
-use tollgate::domain::Provider;
+use tollgate::domain::{CheckoutKey, CheckoutService, Sender};
 use tollgate::store::{self, Audit, Delivery, Event, InboxKey, Store};
 
 use super::samples::{begin, open};
@@ -10,6 +10,7 @@ use crate::harness::facts::rows;
 on_both!(
     an_event_comes_in_once,
     events_wait_by_their_failures_and_then_by_their_age,
+    an_orphan_waits_for_its_checkout,
     of_each_resource_only_the_oldest_event_is_due,
     a_delivery_is_over_when_it_is_delivered_or_dead,
     an_event_id_is_owed_once,
@@ -19,9 +20,41 @@ on_both!(
 
 fn key(id: &str) -> InboxKey {
     InboxKey {
-        provider: Provider::Stripe,
+        provider: Sender::Stripe,
         event_id: id.to_owned(),
     }
+}
+
+async fn an_orphan_waits_for_its_checkout(database: Database) {
+    let (store, _database) = open(database).await;
+    let service = CheckoutService::CoinbaseBusiness;
+    let checkout = |reference: &str| CheckoutKey {
+        service,
+        reference: reference.to_owned(),
+    };
+    let [first, second, other] = ["1", "2", "3"].map(|id| InboxKey {
+        provider: Sender::Checkout(service),
+        event_id: id.to_owned(),
+    });
+    let mut tx = begin(&store).await;
+    for (key, reference) in [(&first, "mine"), (&second, "mine"), (&other, "of another")] {
+        assert!(tx.insert_inbox(key, "a", "{}", 10).await.unwrap());
+        tx.fail_inbox(key, "a try").await.unwrap();
+        tx.orphan_inbox(key, &checkout(reference), ("orphan", 20))
+            .await
+            .unwrap();
+    }
+    assert_eq!(store::pending_inbox(tx.conn(), 9).await.unwrap(), []);
+    assert_eq!(tx.adopt_inbox(&checkout("unheard of")).await.unwrap(), 0);
+    assert_eq!(tx.adopt_inbox(&checkout("mine")).await.unwrap(), 2);
+    assert_eq!(
+        store::pending_inbox(tx.conn(), 9).await.unwrap(),
+        [first.clone(), second]
+    );
+    let adopted = store::inbox_event(tx.conn(), &first).await.unwrap().unwrap();
+    assert_eq!((adopted.attempts, adopted.done), (0, false));
+    assert_eq!(tx.adopt_inbox(&checkout("mine")).await.unwrap(), 0);
+    tx.commit().await.unwrap();
 }
 
 async fn an_event_comes_in_once(database: Database) {
@@ -35,7 +68,7 @@ async fn an_event_comes_in_once(database: Database) {
     );
     assert!(!tx.insert_inbox(&key("evt_1"), "b", "{}", 20).await.unwrap());
     let of_another = InboxKey {
-        provider: Provider::Crypto,
+        provider: Sender::Checkout(CheckoutService::CoinbaseBusiness),
         ..key("evt_1")
     };
     assert!(tx.insert_inbox(&of_another, "c", "{}", 30).await.unwrap());

@@ -7,6 +7,7 @@ mod charges;
 mod credit;
 mod faults;
 mod holdings;
+mod hosted;
 mod leases;
 mod mailboxes;
 mod notices;

@@ -16,7 +16,7 @@ const RANKS: [Rank; 6] = [
         "egress",
     ]),
     closed(&[
-        "chain", "ledger", "billing", "access", "wallet", "stripe", "jwt", "store",
+        "chain", "ledger", "billing", "access", "wallet", "stripe", "checkout", "jwt", "store",
     ]),
     open(&["engine"]),
     closed(&["sync", "notify", "jobs", "api"]),
