@@ -47,8 +47,7 @@ pub fn fold_account(
         paid.filter_map(|charge| purchase(charge, known)).collect()
     };
     let certain = bought(&|charge| charge.state == ChargeState::Paid);
-    let last_paid = certain.iter().map(|purchase| purchase.paid_at).max();
-    let change = change.filter(|change| last_paid.is_none_or(|paid_at| paid_at <= change.at));
+    let change = change.filter(|change| Some(change.at) >= last_paid(charges));
     let at = as_of(&certain, now);
     let certain = lay_out(&certain, graces.renewal_ms);
     let grace_ends = charges
@@ -97,6 +96,13 @@ pub fn purchase(charge: &Charge, known: &[Source]) -> Option<Purchase> {
         unit: terms.quote.unit.clone(),
         value: Credit::of(terms.price.saturating_sub(missing), terms.quote.decimals),
     })
+}
+
+/// When the last of `charges` was paid: a wish that is older is overruled.
+#[must_use]
+pub fn last_paid(charges: &[Charge]) -> Option<Millis> {
+    let paid = charges.iter().filter(|charge| charge.state == ChargeState::Paid);
+    paid.filter_map(|charge| charge.paid_at).max()
 }
 
 /// The time by which `purchases` are judged at `now`: a chain's clock may be ahead of ours, and what was paid by it counts at

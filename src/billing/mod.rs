@@ -12,7 +12,7 @@ mod period;
 mod remind;
 mod timeline;
 
-pub use account::{Account, Graces, as_of, fold_account, purchase};
+pub use account::{Account, Graces, as_of, fold_account, last_paid, purchase};
 pub use catalogue::{
     Catalogue, CatalogueError, CatalogueErrors, Cost, CryptoPrice, CryptoPrices, Limit, Meter, MeterKind,
     Plan, Prices, StripePrices, Subject, Unit, Window,

@@ -214,7 +214,7 @@ impl Wanted<'_> {
         match (elsewhere, self.when_active) {
             (Some(source), Some(WhenActive::Queue)) => Ok(Some(source)),
             (Some(source), None) => Err(EngineError::Conflict {
-                code: "SUBSCRIPTION_ACTIVE",
+                code: "QUEUE_OR_STACK",
                 problem: format!(
                     "a subscription to {} is active at {}: name whenActive, \"queue\" to begin when that ends, or \
                      \"stack\" to begin when this is paid, beside it",

@@ -199,11 +199,20 @@ async fn wish(
     tenant: &TenantId,
     change: Option<&PlanChange>,
 ) -> Result<(), EngineError> {
+    let charges = store::account_charges(work.tx.conn(), tenant).await?;
+    let paid_at = billing::last_paid(&charges);
     let before = store::plan_change(work.tx.conn(), tenant).await?;
+    let before = before.filter(|before| Some(before.at) >= paid_at);
     let same = before.as_ref().map(|before| &before.next) == change.map(|change| &change.next);
     if same {
         return Ok(());
     }
+    // By the clock of the chain, if that is ahead of ours: what is wished now is wished after that payment.
+    let change = change.map(|change| PlanChange {
+        at: paid_at.map_or(change.at, |paid_at| change.at.max(paid_at)),
+        ..change.clone()
+    });
+    let change = change.as_ref();
     work.tx.put_plan_change(tenant, change).await?;
     let shown = |change: &PlanChange| {
         let next = change.next.as_ref();

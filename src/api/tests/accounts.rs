@@ -279,7 +279,7 @@ async fn beside_stripe_the_caller_chooses_and_what_is_at_stripe_is_changed_there
     }
     for path in [PREVIEW, CREATE] {
         let answer = api.post(path, json!({"plan": "pro"})).await;
-        let detail = answer.refused(409, "SUBSCRIPTION_ACTIVE");
+        let detail = answer.refused(409, "QUEUE_OR_STACK");
         assert!(
             detail.contains("\"queue\"") && detail.contains("\"stack\""),
             "{detail}"

@@ -176,6 +176,10 @@ const WRONG: &[(&str, &str)] = &[
         "payments.charge_grace: must be between 1m and 90d",
     ),
     (
+        "[payments]\nreversal_grace = \"31d\"",
+        "payments.reversal_grace: must be between 0d and 30d",
+    ),
+    (
         "[payments]\ntolerance_basis_points = 300\ntolerance_max_basis_points = 200",
         "payments.tolerance_basis_points: must not be above payments.tolerance_max_basis_points",
     ),

@@ -300,7 +300,7 @@ async fn a_period_on_chain_waits_for_stripe_or_stands_beside_it(database: Databa
         matches!(
             &refused,
             EngineError::Conflict {
-                code: "SUBSCRIPTION_ACTIVE",
+                code: "QUEUE_OR_STACK",
                 ..
             }
         ),
@@ -431,11 +431,11 @@ async fn a_wish_for_the_end_is_shown_and_a_higher_plan_is_paid_for(database: Dat
         .await
         .unwrap();
     assert_eq!(rows(&world.store, shown).await, [["-", "-", "-"]]);
-    let cancel = CancelPlan {
+    let cancel = || CancelPlan {
         origin: origin(),
         tenant: tenant("acme"),
     };
-    world.engine.execute(cancel).await.unwrap();
+    world.engine.execute(cancel()).await.unwrap();
     assert_eq!(rows(&world.store, shown).await, [["-", "-", "ends"]]);
     world.wait(DAY_MS);
     let again = world.ask("acme").await;
@@ -444,6 +444,12 @@ async fn a_wish_for_the_end_is_shown_and_a_higher_plan_is_paid_for(database: Dat
         rows(&world.store, shown).await,
         [["-", "-", "-"]],
         "paid on after all"
+    );
+    world.engine.execute(cancel()).await.unwrap();
+    assert_eq!(
+        rows(&world.store, shown).await,
+        [["-", "-", "ends"]],
+        "wished anew"
     );
     world.assert_reload_is_identity().await;
 }
