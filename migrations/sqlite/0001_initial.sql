@@ -84,6 +84,7 @@ create index charge_by_subject on charge (tenant, product, state);
 create index charge_by_creation on charge (created_at);
 create index charge_by_deadline on charge (state, expires_at);
 create index charge_by_time on charge (tenant, created_at, id);
+create index charge_open on charge (tenant) where state in ('open', 'confirming');
 
 -- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge. What tells leases
 -- apart comes first in the key: no plan can read all leases of a token for one.

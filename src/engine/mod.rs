@@ -7,6 +7,7 @@
 mod access;
 mod accounts;
 mod answers;
+mod bounds;
 mod callers;
 mod chain;
 mod chain_state;
