@@ -142,6 +142,9 @@ metrics_list! {
     Counter GATE_DECISIONS_TOTAL = "tollgate_gate_decisions_total" in Count;
     /// How long a decision took, reads of the chain included.
     Histogram GATE_DECISION_SECONDS = "tollgate_gate_decision_seconds" in Seconds;
+    /// Logs of gates' contracts that could not be counted, by fault (malformed, or too many tokens): what is held of those
+    /// contracts is unknown.
+    Counter GATE_FAULTY_LOGS_TOTAL = "tollgate_gate_faulty_logs_total" in Count;
 
     /// Age of the oldest event that is owed and not delivered.
     Gauge OUTBOX_OLDEST_AGE_SECONDS = "tollgate_outbox_oldest_age_seconds" in Seconds;

@@ -9,7 +9,7 @@ use alloy::primitives::{Address, U256};
 use tokio_util::sync::CancellationToken;
 use tollgate::chain::Internet;
 use tollgate::config;
-use tollgate::domain::{Amount, GateAction, Rule};
+use tollgate::domain::{Aggregation, Amount, Contracts, GateAction, Rule};
 use tollgate::engine::{CreateGate, Engine, Origin};
 use tollgate::health::Health;
 use tollgate::sync::ChainTask;
@@ -142,10 +142,11 @@ impl Gated {
             description: None,
             enabled: true,
             action: GateAction::GrantAccess,
-            rule: Rule::Erc721Balance {
-                chain_id: CHAIN,
-                contract: self.emitter,
-                at_least: Amount::from(1),
+            rule: Rule::Erc20Balance {
+                contracts: Contracts::one(CHAIN, self.emitter),
+                at_least: Some(Amount::from(1)),
+                at_most: None,
+                aggregation: Aggregation::Sum,
             },
             from_block: Some(0),
             view: |_, _| serde_json::Value::Null,

@@ -84,6 +84,7 @@ create index charge_by_subject on charge (tenant, product, state);
 create index charge_by_creation on charge (created_at);
 create index charge_by_deadline on charge (state, expires_at);
 create index charge_by_time on charge (tenant, created_at, id);
+create index charge_open on charge (tenant) where state in ('open', 'confirming');
 
 -- An amount belongs to one charge at a time, until after its grace: so the amount alone names the charge. What tells leases
 -- apart comes first in the key: no plan can read all leases of a token for one.
@@ -374,20 +375,27 @@ create index inbox_by_checkout on inbox (provider, awaits) where awaits is not n
 -- Holdings.
 
 -- A contract whose transfers are folded into balances. History runs from next_number to live_from - 1; from live_from on
--- the blocks bring them.
+-- the blocks bring them. scope: the sum of 1 for ERC-20, 2 for ERC-721, 4 for ERC-1155, 8 for each token by itself.
 create table watch (
     chain bigint not null,
     contract blob not null,
+    scope bigint not null,
     from_number bigint not null,
     next_number bigint not null,
     next_parent blob,
     live_from bigint,
     live_parent blob,
+    -- The lowest blocks: in which something moved, with a log that cannot be understood, and with more tokens than are kept
+    -- one by one.
+    first_moved bigint,
+    malformed_at bigint,
+    crowded_at bigint,
     primary key (chain, contract)
 );
 
 -- Transfers of watched contracts in the blocks that a reorg may still take back, a row for each block and contract:
--- sender, recipient (20 bytes each) and quantity (32 big-endian bytes), one transfer after another.
+-- the length of its asset (1 byte), sender, recipient (20 bytes each), quantity (32 big-endian bytes) and asset, one
+-- transfer after another.
 create table movement (
     chain bigint not null,
     block_number bigint not null,
@@ -396,13 +404,15 @@ create table movement (
     primary key (chain, block_number, contract)
 );
 
--- Settled balances, as 32 big-endian bytes.
+-- Settled balances, as 32 big-endian bytes. asset: a byte for the standard (0 ERC-20, 1 ERC-721, 2 ERC-1155), followed by the
+-- token's id (32 bytes) where it is of one token.
 create table balance (
     chain bigint not null,
     contract blob not null,
     holder blob not null,
+    asset blob not null,
     value blob not null,
-    primary key (chain, contract, holder)
+    primary key (chain, contract, holder, asset)
 );
 
 create table gate (
@@ -529,5 +539,5 @@ select tenant, unit, amount, kind, charge, actor, cause, at from credit_entry;
 
 create view v_balances as
 select chain, '0x' || lower(hex(contract)) as contract, '0x' || lower(hex(holder)) as holder,
-    '0x' || lower(hex(value)) as value
+    lower(hex(asset)) as asset, '0x' || lower(hex(value)) as value
 from balance;

@@ -150,17 +150,21 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::domain::{BlockRef, Heights};
+    use crate::domain::{BlockRef, Heights, Scope};
 
     fn watch(from_number: u64, next_number: u64, live_from: Option<u64>) -> Watch {
         Watch {
             chain: ChainId(1),
             contract: Address::ZERO,
+            scope: Scope::default(),
             from_number,
             next_number,
             next_parent: None,
             live_from,
             live_parent: None,
+            first_moved: None,
+            malformed_at: None,
+            crowded_at: None,
         }
     }
 

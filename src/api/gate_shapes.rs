@@ -9,22 +9,25 @@ use utoipa::ToSchema;
 
 use super::extract::from_value;
 use super::problem::Problem;
-use crate::access::{self, RuleError};
-use crate::domain::{GateAction, Rule, TenantId};
+use crate::access::{self, RuleError, Surroundings};
+use crate::domain::{Amount, AmountError, GateAction, Rule, TenantId};
+use crate::engine::Engine;
 
 /// The longest id of a role, a feature or a channel, in bytes.
 const MAX_ID_BYTES: usize = 128;
 
-/// A gate to be made, whatever shape it was written in.
+/// What was written of a gate, in whatever shape.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) tenant: Option<TenantId>,
-    pub(super) name: String,
+    pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) enabled: bool,
-    pub(super) action: GateAction,
-    pub(super) rule: Rule,
+    pub(super) enabled: Option<bool>,
+    pub(super) action: Option<GateAction>,
+    pub(super) rule: Option<Rule>,
     pub(super) from_block: Option<u64>,
+    /// The published shapes need no name.
+    is_flat: bool,
 }
 
 /// A gate with a rule tree.
@@ -34,8 +37,8 @@ pub(super) struct TreeGate {
     /// Whose it is; may stand in the query or in a header instead.
     #[schema(value_type = Option<String>)]
     tenant_id: Option<TenantId>,
-    /// For people, 1 to 200 characters.
-    name: String,
+    /// For people, 1 to 200 characters. A new gate needs one.
+    name: Option<String>,
     /// For people, at most 200 characters.
     description: Option<String>,
     /// Whether it may answer eligible; true unless said.
@@ -44,10 +47,12 @@ pub(super) struct TreeGate {
     /// `unlock_channel` with `channelId`.
     #[schema(value_type = Option<Object>)]
     action: Option<GateAction>,
-    /// `{"type": "erc721_balance", "chainId", "contract", "atLeast"}`, or `all` and `any` with `of`, `not` with `of`,
-    /// `at_least` with `k` and `of`.
-    #[schema(value_type = Object)]
-    rule: Value,
+    /// `all` and `any` with `of`, `not` with `of`, `at_least` with `k` and `of`, over `erc20_balance` (`atLeast`, `atMost`),
+    /// `erc721_balance` (`atLeast`), `erc721_token` (`ids`, `ranges`), `erc1155_balance` (`ids`, `atLeast`, `match`), each with
+    /// `chainId` and `contract` or a list of `contracts`, `plan_active` (`plan`) and `allowlist` (`wallets`, `users`). A new
+    /// gate needs one.
+    #[schema(value_type = Option<Object>)]
+    rule: Option<Value>,
     /// The block in which the contracts were deployed; needed where the chain has no first block of its own.
     from_block: Option<u64>,
 }
@@ -65,14 +70,15 @@ pub(super) struct ContractGate {
     description: Option<String>,
     /// Whether it may answer eligible; true unless said.
     enabled: Option<bool>,
-    /// `erc721`.
+    /// `erc20`, `erc721` or `erc1155`.
     #[serde(rename = "type")]
     kind: Option<Value>,
     /// The contract.
     contract_address: Option<Value>,
     /// Its chain: 137, `"0x89"`, `"eip155:137"` or `"polygon"`.
     chain_id: Option<Value>,
-    /// `{"type": "minimum_balance", "minimumBalance": "1"}`; that unless said.
+    /// `{"type": "minimum_balance", "minimumBalance": "1"}`, in base units, with a `tokenId` for an ERC-1155; or
+    /// `{"type": "specific_token", "tokenId": "7"}`. Of an ERC-721 one token unless said.
     condition: Option<Value>,
     /// What it guards; `grant_access` unless said.
     #[schema(value_type = Option<Object>)]
@@ -100,18 +106,20 @@ pub(super) struct NetworkGate {
     role_id: Option<String>,
     /// Or the feature that it switches on.
     feature_id: Option<String>,
-    /// `erc721`.
+    /// `erc20`, `erc721` or `erc1155`.
     token_type: String,
     /// The contract.
     contract_address: Option<Value>,
     /// Its chain: `"polygon"`, 137, `"0x89"` or `"eip155:137"`.
     #[serde(alias = "chainId")]
     network: Option<Value>,
-    /// How many tokens; 1 unless said.
+    /// How many NFTs; 1 unless said.
     min_token_count: Option<Value>,
-    /// The same.
+    /// How much of an ERC-20, in whole tokens such as `"1.5"`; of NFTs the same as `minTokenCount`.
     min_balance: Option<Value>,
-    /// Must be empty: single tokens are not available.
+    /// The decimals of an ERC-20; needed for one that is not configured.
+    decimals: Option<Value>,
+    /// Which tokens; one of these ERC-721 tokens is enough, and so much of one of these ERC-1155 ids.
     token_ids: Option<Vec<Value>>,
     /// The block in which the contract was deployed; needed where the chain has no first block of its own.
     from_block: Option<u64>,
@@ -128,16 +136,30 @@ pub(super) enum GateBody {
 }
 
 /// Reads a gate in any of its shapes.
-pub(super) fn read(body: Value) -> Result<Draft, Problem> {
+pub(super) fn read(body: Value, engine: &Engine) -> Result<Draft, Problem> {
     let has = |field| body.get(field).is_some();
     if has("rule") {
-        tree(shape(body)?)
+        tree(shape(body)?, engine)
     } else if has("tokenType") {
-        network(shape(body)?)
+        network(shape(body)?, engine)
     } else if has("contractAddress") {
-        contract(shape(body)?)
+        contract(shape(body)?, engine)
     } else {
-        tree(shape(body)?)
+        tree(shape(body)?, engine)
+    }
+}
+
+impl Draft {
+    /// The name and the rule of a new gate, which must have both.
+    pub(super) fn complete(&self) -> Result<(String, Rule), Problem> {
+        let missing = |field: &'static str| {
+            Problem::malformed("INVALID_FIELD", format!("{field}: missing field `{field}`")).at(field)
+        };
+        let name = self.name.clone();
+        let (Some(rule), true) = (&self.rule, name.is_some() || self.is_flat) else {
+            return Err(missing(if name.is_none() { "name" } else { "rule" }));
+        };
+        Ok((name.unwrap_or_else(|| title(rule)), rule.clone()))
     }
 }
 
@@ -145,72 +167,52 @@ fn shape<T: DeserializeOwned>(body: Value) -> Result<T, Problem> {
     from_value(body)
 }
 
-fn tree(gate: TreeGate) -> Result<Draft, Problem> {
-    let rule = access::parse(&gate.rule).map_err(|error| refused("rule", &error))?;
+fn tree(gate: TreeGate, engine: &Engine) -> Result<Draft, Problem> {
+    let rule = gate.rule.as_ref().map(|rule| access::parse(rule, engine));
+    let rule = rule.transpose().map_err(|error| refused("rule", &error))?;
     Ok(Draft {
         tenant: gate.tenant_id,
         name: gate.name,
         description: gate.description,
-        enabled: gate.enabled.unwrap_or(true),
-        action: sound(gate.action.unwrap_or(GateAction::GrantAccess))?,
-        rule: rule.rule,
+        enabled: gate.enabled,
+        action: gate.action.map(sound).transpose()?,
+        rule: rule.map(|rule| rule.rule),
         from_block: gate.from_block,
+        is_flat: false,
     })
 }
 
-fn contract(gate: ContractGate) -> Result<Draft, Problem> {
+fn contract(gate: ContractGate, engine: &Engine) -> Result<Draft, Problem> {
     let flat = json!({
         "type": gate.kind,
         "contractAddress": gate.contract_address,
         "chainId": gate.chain_id,
         "condition": gate.condition,
     });
-    let rule = access::parse(&flat).map_err(|error| refused("", &error))?;
+    let rule = access::parse(&flat, engine).map_err(|error| refused("", &error))?;
     Ok(Draft {
         tenant: gate.tenant_id,
-        name: gate.name.unwrap_or_else(|| title(&rule.rule)),
+        name: gate.name,
         description: gate.description,
-        enabled: gate.enabled.unwrap_or(true),
-        action: sound(gate.action.unwrap_or(GateAction::GrantAccess))?,
-        rule: rule.rule,
+        enabled: gate.enabled,
+        action: gate.action.map(sound).transpose()?,
+        rule: Some(rule.rule),
         from_block: gate.from_block,
+        is_flat: true,
     })
 }
 
-fn network(gate: NetworkGate) -> Result<Draft, Problem> {
-    if gate.token_ids.is_some_and(|ids| !ids.is_empty()) {
-        return Err(Problem::invalid(
-            "tokenIds",
-            "must be empty: single tokens are not available",
-        ));
-    }
-    let minimum = match (gate.min_token_count, gate.min_balance) {
-        (Some(_), Some(_)) => {
-            let problem = "and minTokenCount are both given: for tokens of this type they mean the same";
-            return Err(Problem::invalid("minBalance", problem));
-        }
-        (count, balance) => count.or(balance),
-    };
-    let flat = json!({
-        "type": gate.token_type.to_ascii_lowercase(),
-        "contractAddress": gate.contract_address,
-        "chainId": gate.network,
-        "condition": {"type": "minimum_balance", "minimumBalance": minimum},
-    });
-    let rule = access::parse(&flat).map_err(|mut error| {
-        error.pointer = match error.pointer.as_str() {
-            "/type" => "/tokenType".to_owned(),
-            "/chainId" => "/network".to_owned(),
-            "/condition/minimumBalance" => "/minTokenCount".to_owned(),
-            pointer => pointer.to_owned(),
-        };
+fn network(gate: NetworkGate, engine: &Engine) -> Result<Draft, Problem> {
+    let leaf = leaf(&gate, engine)?;
+    let rule = access::parse(&leaf, engine).map_err(|mut error| {
+        error.pointer = published(&gate, &error.pointer);
         refused("", &error)
     })?;
     let action = match (gate.channel_id, gate.role_id, gate.feature_id) {
-        (None, None, None) => GateAction::GrantAccess,
-        (Some(channel_id), None, None) => GateAction::UnlockChannel { channel_id },
-        (None, Some(role_id), None) => GateAction::GrantRole { role_id },
-        (None, None, Some(feature_id)) => GateAction::UnlockFeature { feature_id },
+        (None, None, None) => None,
+        (Some(channel_id), None, None) => Some(GateAction::UnlockChannel { channel_id }),
+        (None, Some(role_id), None) => Some(GateAction::GrantRole { role_id }),
+        (None, None, Some(feature_id)) => Some(GateAction::UnlockFeature { feature_id }),
         _ => {
             let problem = "stands beside roleId or featureId: a gate guards one thing";
             return Err(Problem::invalid("channelId", problem));
@@ -218,13 +220,117 @@ fn network(gate: NetworkGate) -> Result<Draft, Problem> {
     };
     Ok(Draft {
         tenant: gate.tenant_id,
-        name: gate.name.unwrap_or_else(|| title(&rule.rule)),
+        name: gate.name,
         description: gate.description,
-        enabled: gate.enabled.unwrap_or(true),
-        action: sound(action)?,
-        rule: rule.rule,
+        enabled: gate.enabled,
+        action: action.map(sound).transpose()?,
+        rule: Some(rule.rule),
         from_block: gate.from_block,
+        is_flat: true,
     })
+}
+
+/// The leaf that a gate on a contract of a network stands for.
+fn leaf(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
+    let ids = gate.token_ids.as_deref().unwrap_or_default();
+    let mut leaf = json!({"chainId": gate.network, "contract": gate.contract_address});
+    let standard = gate.token_type.to_ascii_lowercase();
+    if standard == "erc20" {
+        if !ids.is_empty() || gate.min_token_count.is_some() {
+            let field = if ids.is_empty() {
+                "minTokenCount"
+            } else {
+                "tokenIds"
+            };
+            return Err(Problem::invalid(
+                field,
+                "is for NFTs: of an ERC-20 say minBalance",
+            ));
+        }
+        leaf["type"] = "erc20_balance".into();
+        leaf["decimals"] = json!(gate.decimals);
+        leaf["atLeast"] = base_units(gate, engine)?;
+        return Ok(leaf);
+    }
+    let count = match (&gate.min_token_count, &gate.min_balance) {
+        (Some(_), Some(_)) => {
+            let problem = "and minTokenCount are both given: for tokens of this type they mean the same";
+            return Err(Problem::invalid("minBalance", problem));
+        }
+        (count, balance) => count.as_ref().or(balance.as_ref()),
+    };
+    match (standard.as_str(), ids) {
+        ("erc721", []) => leaf["type"] = "erc721_balance".into(),
+        ("erc721", ids) => {
+            leaf["type"] = "erc721_token".into();
+            leaf["ids"] = json!(ids);
+            if count.is_some_and(|count| count != 1 && count != "1") {
+                let problem = "must be 1 beside tokenIds: one of them is enough";
+                return Err(Problem::invalid("minTokenCount", problem));
+            }
+            return Ok(leaf);
+        }
+        ("erc1155", ids) => {
+            leaf["type"] = "erc1155_balance".into();
+            leaf["ids"] = json!(ids);
+        }
+        _ => {
+            let problem = "must be \"erc20\", \"erc721\" or \"erc1155\"";
+            return Err(Problem::invalid("tokenType", problem));
+        }
+    }
+    leaf["atLeast"] = json!(count);
+    Ok(leaf)
+}
+
+/// `minBalance` is in whole tokens, and what is stored in base units: it takes the token's decimals.
+fn base_units(gate: &NetworkGate, engine: &Engine) -> Result<Value, Problem> {
+    let text = match &gate.min_balance {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => {
+            return Err(Problem::invalid(
+                "minBalance",
+                "must be a number of tokens such as \"1.5\"",
+            ));
+        }
+    };
+    let written = gate.decimals.as_ref().and_then(Value::as_u64);
+    let known = || {
+        let chain = access::parse_chain(gate.network.as_ref()?)?;
+        let contract = access::parse_address(gate.contract_address.as_ref()?.as_str()?);
+        engine.decimals(chain, contract.ok()?)
+    };
+    let decimals = written
+        .and_then(|decimals| u8::try_from(decimals).ok())
+        .or_else(known);
+    let decimals = decimals.ok_or_else(|| {
+        let problem = "is needed: minBalance is in whole tokens, and this token is not configured here";
+        Problem::invalid("decimals", problem)
+    })?;
+    let amount = Amount::from_units(&text, decimals);
+    let amount = amount.map_err(|error: AmountError| Problem::invalid("minBalance", &error.to_string()))?;
+    Ok(json!(amount))
+}
+
+/// Where a field of the leaf stands in the published shape.
+fn published(gate: &NetworkGate, pointer: &str) -> String {
+    let minimum = if gate.min_token_count.is_some() {
+        "/minTokenCount"
+    } else {
+        "/minBalance"
+    };
+    let places = [
+        ("/chainId", "/network"),
+        ("/contract", "/contractAddress"),
+        ("/atLeast", minimum),
+        ("/ids", "/tokenIds"),
+    ];
+    let place = places.iter().find(|(leaf, _)| pointer.starts_with(leaf));
+    place.map_or_else(
+        || pointer.to_owned(),
+        |(leaf, flat)| pointer.replacen(leaf, flat, 1),
+    )
 }
 
 /// What a gate is called that nobody named.
@@ -251,7 +357,7 @@ fn sound(action: GateAction) -> Result<GateAction, Problem> {
 }
 
 /// A rule's error at its path: the JSON pointer `/of/0/atLeast` under `rule` is `rule.of[0].atLeast`.
-fn refused(under: &str, error: &RuleError) -> Problem {
+pub(super) fn refused(under: &str, error: &RuleError) -> Problem {
     let mut path = under.to_owned();
     for step in error.pointer.split('/').skip(1) {
         let step = step.replace("~1", "/").replace("~0", "~");

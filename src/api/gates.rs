@@ -14,8 +14,8 @@ use super::extract::{Id, JsonBody};
 use super::gate_shapes::{self, GateBody};
 use super::problem::Problem;
 use crate::access::{self, Lint};
-use crate::domain::{Gate, GateAction, GateId, Rule};
-use crate::engine::{CreateGate, DeleteGate, rfc3339};
+use crate::domain::{Gate, GateAction, GateId};
+use crate::engine::{CreateGate, DeleteGate, UpdateGate, rfc3339};
 
 /// A gate.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,7 +48,7 @@ pub(super) struct GateView {
 struct LintView {
     /// JSON pointer to the place in the rule.
     pointer: String,
-    /// `not_over_balance`.
+    /// `not_over_balance`, `at_most_is_negation`, `not_over_wallets`, `never_holds` or `always_holds`.
     code: &'static str,
     /// One sentence for people.
     message: &'static str,
@@ -80,7 +80,7 @@ impl GateView {
             description: gate.description.clone(),
             enabled: gate.enabled,
             action: gate.action.clone(),
-            rule: rule_view(&gate.rule),
+            rule: json!(gate.rule),
             lints: lints.iter().map(LintView::from).collect(),
             created_at: rfc3339(gate.created_at),
         }
@@ -91,27 +91,6 @@ impl From<&Gate> for GateView {
     fn from(gate: &Gate) -> Self {
         // Only a sound rule is ever stored.
         Self::new(gate, &access::validate(&gate.rule).unwrap_or_default())
-    }
-}
-
-/// The rule as it may be sent again, its addresses checksummed.
-fn rule_view(rule: &Rule) -> Value {
-    let views = |of: &[Rule]| -> Vec<Value> { of.iter().map(rule_view).collect() };
-    match rule {
-        Rule::All { of } => json!({"type": "all", "of": views(of)}),
-        Rule::Any { of } => json!({"type": "any", "of": views(of)}),
-        Rule::AtLeast { k, of } => json!({"type": "at_least", "k": k, "of": views(of)}),
-        Rule::Not { of } => json!({"type": "not", "of": rule_view(of)}),
-        Rule::Erc721Balance {
-            chain_id,
-            contract,
-            at_least,
-        } => json!({
-            "type": "erc721_balance",
-            "chainId": chain_id,
-            "contract": contract.to_checksum(None),
-            "atLeast": at_least,
-        }),
     }
 }
 
@@ -137,17 +116,18 @@ pub(super) async fn create(
     key: IdempotencyKey,
     JsonBody { value: body, raw }: JsonBody<Value>,
 ) -> Result<Created, Problem> {
-    let draft = gate_shapes::read(body)?;
+    let draft = gate_shapes::read(body, &app.engine)?;
     let tenant = asker.tenant(draft.tenant.as_ref())?;
+    let (name, rule) = draft.complete()?;
     let command = CreateGate {
         origin: asker.origin(),
         idempotency: asker.idempotency(key, "gate.create", (&tenant, None), &raw),
         tenant,
-        name: draft.name,
+        name,
         description: draft.description,
-        enabled: draft.enabled,
-        action: draft.action,
-        rule: draft.rule,
+        enabled: draft.enabled.unwrap_or(true),
+        action: draft.action.unwrap_or(GateAction::GrantAccess),
+        rule,
         from_block: draft.from_block,
         view: |gate, lints| json!(GateView::new(gate, lints)),
     };
@@ -188,6 +168,41 @@ pub(super) async fn show(
     let gate = app.engine.gate(&asker.tenant(None)?, &id);
     let gate = gate.ok_or_else(|| Problem::not_found("gate"))?;
     Ok(Json(GateView::from(&*gate)))
+}
+
+/// Changes a gate
+///
+/// What is left out stays as it is. A rule may be written in each of the shapes that a new gate may.
+#[utoipa::path(
+    put,
+    path = "/api/token-gates/{id}",
+    operation_id = "update_gate",
+    tag = "gates",
+    params(("id" = String, Path, description = "The gate"), NamedInQuery, NamedInHeaders),
+    request_body = GateBody,
+    responses((status = 200, body = GateView))
+)]
+pub(super) async fn update(
+    State(app): State<Shared>,
+    asker: Asker,
+    Id(id): Id<GateId>,
+    JsonBody { value: body, .. }: JsonBody<Value>,
+) -> Result<Json<GateView>, Problem> {
+    let draft = gate_shapes::read(body, &app.engine)?;
+    let command = UpdateGate {
+        origin: asker.origin(),
+        tenant: asker.tenant(draft.tenant.as_ref())?,
+        id,
+        name: draft.name,
+        description: draft.description,
+        enabled: draft.enabled,
+        action: draft.action,
+        rule: draft.rule,
+        from_block: draft.from_block,
+        view: |gate, lints| json!(GateView::new(gate, lints)),
+    };
+    let gate = app.engine.execute(command).await?;
+    Ok(Json(GateView::from(&gate)))
 }
 
 /// Removes a gate

@@ -152,6 +152,7 @@ fn table() -> Vec<(Guard, OpenApiRouter<Shared>)> {
         .routes(routes!(receipts::create));
     let gates = group()
         .routes(routes!(gates::create))
+        .routes(routes!(gates::update))
         .routes(routes!(gates::delete));
     let gates_reads = group().routes(routes!(gates::list)).routes(routes!(gates::show));
     let wallets = group()

@@ -16,9 +16,9 @@ use super::problem::Problem;
 use super::{App, Shared};
 use crate::access::{needs, parse_address};
 use crate::domain::{
-    AsOf, ChainId, Eligibility, Gate, GateAction, GateId, LeafTrace, Millis, Reading, TenantId, UserId,
+    AsOf, ChainId, Eligibility, Gate, GateAction, GateId, LeafTrace, Millis, Read, Reading, TenantId, UserId,
 };
-use crate::engine::rfc3339;
+use crate::engine::{Subject, rfc3339};
 use crate::metrics::{GATE_DECISION_SECONDS, GATE_DECISIONS_TOTAL};
 
 /// The most gates that one request may name.
@@ -118,17 +118,73 @@ pub(super) struct AsOfView {
 struct LeafView {
     /// JSON pointer to the leaf in the rule.
     pointer: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What was compared: a balance over wallets and contracts, else 1 for yes and 0 for no; null where it is not known.
+    reading: Option<String>,
+    /// Why it is not known: `not_read`, `no_transfers`, `malformed_log`, `too_many_tokens`, `overdrawn` or `no_user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<&'static str>,
+    /// How much is needed at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least: Option<String>,
+    /// How much is allowed at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_most: Option<String>,
+    /// The balances that make it up, as of their chain's block in `asOf`; those of zero are left out.
+    reads: Vec<ReadView>,
+    /// How many more there are.
+    reads_omitted: usize,
+    /// What followed.
+    #[schema(value_type = String)]
+    outcome: Eligibility,
+}
+
+/// One balance that was read.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ReadView {
     /// The chain's number.
     chain_id: u64,
     /// The contract.
     contract: String,
-    /// How many tokens the wallets hold together; null where it is not known.
+    /// The token, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<String>,
+    /// Whose.
+    wallet: String,
+    /// How much; null where it is not known.
     reading: Option<String>,
-    /// How many are needed.
-    at_least: String,
-    /// What followed.
-    #[schema(value_type = String)]
-    outcome: Eligibility,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<&'static str>,
+    /// The height of the settled block that it is as of.
+    block_number: Option<u64>,
+}
+
+/// A number where it is known, else why it is not.
+fn told(reading: Reading) -> (Option<String>, Option<&'static str>) {
+    match reading {
+        Reading::Known(value) => (Some(value.to_string()), None),
+        Reading::Unknown(gap) => (None, Some(gap.as_str())),
+    }
+}
+
+impl ReadView {
+    fn new(read: &Read, as_of: &[AsOf]) -> Self {
+        let (reading, unknown) = told(read.reading);
+        let as_of = as_of.iter().find(|as_of| as_of.chain == read.at.chain_id);
+        Self {
+            chain_id: read.at.chain_id.0,
+            contract: read.at.contract.to_checksum(None),
+            token_id: read.id.map(|id| id.to_string()),
+            wallet: read.wallet.to_checksum(None),
+            reading,
+            unknown,
+            block_number: as_of.map(|as_of| as_of.block.number),
+        }
+    }
 }
 
 impl VerifyView {
@@ -159,28 +215,27 @@ impl AsOfView {
     }
 }
 
-impl From<&LeafTrace> for LeafView {
-    fn from(leaf: &LeafTrace) -> Self {
+impl LeafView {
+    fn new(leaf: &LeafTrace, as_of: &[AsOf]) -> Self {
+        let (reading, unknown) = told(leaf.reading);
         Self {
             pointer: leaf.pointer.clone(),
-            chain_id: leaf.read.chain.0,
-            contract: leaf.read.contract.to_checksum(None),
-            reading: match leaf.reading {
-                Reading::Known(balance) => Some(balance.to_string()),
-                Reading::Unknown => None,
-            },
-            at_least: leaf.at_least.to_string(),
+            kind: leaf.kind,
+            reading,
+            unknown,
+            at_least: leaf.at_least.map(|least| least.to_string()),
+            at_most: leaf.at_most.map(|most| most.to_string()),
+            reads: leaf.reads.iter().map(|read| ReadView::new(read, as_of)).collect(),
+            reads_omitted: leaf.reads_omitted,
             outcome: leaf.outcome,
         }
     }
 }
 
-/// Who asks to be let in.
-struct Subject {
-    user: Option<UserId>,
+/// Who asks to be let in, and the one wallet that counts, where one was named.
+struct Asked {
+    subject: Subject,
     wallet: Option<Address>,
-    /// The wallets that count.
-    wallets: Vec<Address>,
 }
 
 /// What gates answer for a user or a wallet
@@ -204,23 +259,23 @@ pub(super) async fn verify(
 /// What gates answer to a request.
 pub(super) fn verified(app: &App, asker: &Asker, body: VerifyRequest) -> Result<VerifyView, Problem> {
     let tenant = asker.tenant(body.tenant_id.as_ref())?;
-    let subject = subject(app, asker, &tenant, &body)?;
+    let Asked { subject, wallet } = asked(app, asker, &tenant, &body)?;
     let gates = gates(app, &tenant, body.gate_ids)?;
     let now = app.now();
-    let decide = |gate: &Arc<Gate>| decide(app, gate, &subject.wallets, now);
+    let decide = |gate: &Arc<Gate>| decide(app, gate, &subject, now);
     let results: Vec<DecisionView> = gates.iter().map(decide).collect();
     Ok(VerifyView {
         tenant_id: tenant.to_string(),
         proven: subject.user.is_some(),
         user_id: subject.user.map(|user| user.to_string()),
-        wallet: subject.wallet.map(|wallet| wallet.to_checksum(None)),
+        wallet: wallet.map(|wallet| wallet.to_checksum(None)),
         // Nothing asked is nothing shown: without a gate nobody is let in.
         has_access: !results.is_empty() && results.iter().all(|result| result.has_access),
         results,
     })
 }
 
-fn subject(app: &App, asker: &Asker, tenant: &TenantId, body: &VerifyRequest) -> Result<Subject, Problem> {
+fn asked(app: &App, asker: &Asker, tenant: &TenantId, body: &VerifyRequest) -> Result<Asked, Problem> {
     let user = asker.user_if_named(body.user_id.as_ref())?;
     let wallet = body.wallet.as_deref().map(parse_address).transpose();
     let wallet = wallet.map_err(|problem| Problem::invalid("wallet", problem))?;
@@ -238,10 +293,9 @@ fn subject(app: &App, asker: &Asker, tenant: &TenantId, body: &VerifyRequest) ->
             return Err(Problem::malformed("USER_REQUIRED", detail).at("userId"));
         }
     };
-    Ok(Subject {
-        user,
+    Ok(Asked {
+        subject: Subject { user, wallets },
         wallet,
-        wallets,
     })
 }
 
@@ -260,9 +314,9 @@ fn gates(app: &App, tenant: &TenantId, named: Option<Vec<GateId>>) -> Result<Vec
     ids.iter().enumerate().map(gate).collect()
 }
 
-fn decide(app: &App, gate: &Gate, wallets: &[Address], now: Millis) -> DecisionView {
+fn decide(app: &App, gate: &Gate, subject: &Subject, now: Millis) -> DecisionView {
     let started = Instant::now();
-    let answer = app.engine.decide(gate, wallets);
+    let answer = app.engine.decide(gate, subject);
     let eligibility = answer.decision.eligibility;
     metrics::histogram!(GATE_DECISION_SECONDS).record(started.elapsed());
     metrics::counter!(GATE_DECISIONS_TOTAL, "eligibility" => word(eligibility)).increment(1);
@@ -278,12 +332,17 @@ fn decide(app: &App, gate: &Gate, wallets: &[Address], now: Millis) -> DecisionV
             .map(|as_of| AsOfView::new(as_of, now))
             .collect(),
         stale: is_stale(app, gate, &answer.as_of, now),
-        wallets: answer
+        wallets: subject
             .wallets
             .iter()
             .map(|wallet| wallet.to_checksum(None))
             .collect(),
-        trace: answer.decision.trace.iter().map(LeafView::from).collect(),
+        trace: answer
+            .decision
+            .trace
+            .iter()
+            .map(|leaf| LeafView::new(leaf, &answer.as_of))
+            .collect(),
     }
 }
 

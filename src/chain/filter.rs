@@ -10,7 +10,7 @@ use alloy::primitives::{Address, B256, Bloom};
 use serde_json::{Value, json};
 
 use super::bloom::BloomBits;
-use crate::domain::{AUTHORIZATION_USED, LogEntry, TRANSFER};
+use crate::domain::{AUTHORIZATION_USED, LogEntry, Scope, TRANSFER};
 
 /// Providers refuse lists of addresses that are much longer; longer ones are asked for in parts.
 const MAX_ADDRESSES_PER_QUERY: usize = 500;
@@ -23,7 +23,8 @@ pub struct LogFilter(Arc<Parts>);
 struct Parts {
     money: Money,
     notices: Notices,
-    holdings: Holdings,
+    /// The contracts that gates name, those together whose same events are asked for.
+    holdings: Vec<Holdings>,
     /// Who is paid in the native coin.
     native: Vec<Address>,
 }
@@ -82,17 +83,26 @@ impl Hit {
 }
 
 impl LogFilter {
-    /// Asks for `Transfer`s of `tokens` to `treasuries` (money), and for the logs of `contracts` whose first topic is
-    /// one of `topics` (holdings).
+    /// Asks for `Transfer`s of `tokens` to `treasuries` (money), and of each of `contracts` for the events that its scope
+    /// counts (holdings).
     #[must_use]
     pub fn new(
         tokens: &BTreeSet<Address>,
         treasuries: &BTreeSet<Address>,
-        contracts: &BTreeSet<Address>,
-        topics: &BTreeSet<B256>,
+        contracts: &BTreeMap<Address, Scope>,
     ) -> Self {
         let bits = |address: &Address| BloomBits::of(address.as_slice());
         let topic_bits = |topic: B256| (topic, BloomBits::of(topic.as_slice()));
+        let mut by_events: BTreeMap<Vec<B256>, Vec<Address>> = BTreeMap::new();
+        for (contract, scope) in contracts {
+            by_events.entry(scope.topics()).or_default().push(*contract);
+        }
+        by_events.remove(&Vec::new());
+        let holdings = by_events.into_iter().map(|(topics, contracts)| Holdings {
+            contract_bits: contracts.iter().map(bits).collect(),
+            contracts,
+            topics: topics.into_iter().map(topic_bits).collect(),
+        });
         Self(Arc::new(Parts {
             money: Money {
                 tokens: tokens.iter().map(|token| (*token, bits(token))).collect(),
@@ -101,11 +111,7 @@ impl LogFilter {
             },
             notices: Notices::default(),
             native: Vec::new(),
-            holdings: Holdings {
-                contracts: contracts.iter().copied().collect(),
-                contract_bits: contracts.iter().map(bits).collect(),
-                topics: topics.iter().map(|topic| topic_bits(*topic)).collect(),
-            },
+            holdings: holdings.collect(),
         }))
     }
 
@@ -156,7 +162,7 @@ impl LogFilter {
             holdings,
             native,
         } = &*self.0;
-        !money.asks() && !notices.asks() && !holdings.asks() && native.is_empty()
+        !money.asks() && !notices.asks() && holdings.is_empty() && native.is_empty()
     }
 
     /// What `bloom` does not rule out. Often more than there is: a hit without logs is no error by itself.
@@ -176,8 +182,7 @@ impl LogFilter {
             notices: notices.told.iter().any(|told| {
                 (to_treasury || !told.of_treasury) && told.topic.within(bloom) && told.token.within(bloom)
             }),
-            holdings: holdings.topics.iter().any(|(_, bits)| bits.within(bloom))
-                && holdings.contract_bits.iter().any(|bits| bits.within(bloom)),
+            holdings: holdings.iter().any(|holdings| holdings.may_be_in(bloom)),
         }
     }
 
@@ -219,9 +224,10 @@ impl LogFilter {
             holdings,
             ..
         } = &*self.0;
-        let of_contract =
-            || has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok();
-        of_contract() || money.matches(address, topics) || notices.matches(address, topics)
+        let of_contract = |holdings: &Holdings| {
+            has(&holdings.topics, topics.first()) && holdings.contracts.binary_search(address).is_ok()
+        };
+        holdings.iter().any(of_contract) || money.matches(address, topics) || notices.matches(address, topics)
     }
 
     /// The parameters of each `logs` subscription that together ask for everything; also the common part of
@@ -242,7 +248,7 @@ impl LogFilter {
         if notices.asks() {
             filters.push(json!({"address": notices.tokens, "topics": [notices.topics]}));
         }
-        if holdings.asks() {
+        for holdings in holdings {
             let topics: Vec<_> = holdings.topics.iter().map(|(topic, _)| topic).collect();
             for contracts in holdings.contracts.chunks(MAX_ADDRESSES_PER_QUERY) {
                 filters.push(json!({"address": contracts, "topics": [topics]}));
@@ -299,8 +305,9 @@ impl Notices {
 }
 
 impl Holdings {
-    fn asks(&self) -> bool {
-        !self.contracts.is_empty() && !self.topics.is_empty()
+    fn may_be_in(&self, bloom: &Bloom) -> bool {
+        self.topics.iter().any(|(_, bits)| bits.within(bloom))
+            && self.contract_bits.iter().any(|bits| bits.within(bloom))
     }
 }
 
@@ -315,23 +322,24 @@ mod tests {
     use alloy::primitives::BloomInput;
 
     use super::*;
+    use crate::domain::{CONSECUTIVE_TRANSFER, Standard, TRANSFER_BATCH, TRANSFER_SINGLE};
 
     fn set<T: Ord + Copy>(items: &[T]) -> BTreeSet<T> {
         items.iter().copied().collect()
     }
 
+    fn scopes(contracts: &[(Address, Scope)]) -> BTreeMap<Address, Scope> {
+        contracts.iter().copied().collect()
+    }
+
+    const COINS: Scope = Scope::of(Standard::Erc20);
     const TOKEN: Address = Address::repeat_byte(1);
     const TREASURY: Address = Address::repeat_byte(2);
     const GATE: Address = Address::repeat_byte(3);
     const PAYER: Address = Address::repeat_byte(4);
 
     fn filter() -> LogFilter {
-        LogFilter::new(
-            &set(&[TOKEN]),
-            &set(&[TREASURY]),
-            &set(&[GATE]),
-            &set(&[TRANSFER]),
-        )
+        LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &scopes(&[(GATE, COINS)]))
     }
 
     fn transfer(contract: Address, to: Address) -> LogEntry {
@@ -390,6 +398,49 @@ mod tests {
     }
 
     #[test]
+    fn of_each_contract_only_the_events_that_count_are_asked_for() {
+        let (nft, pass) = (
+            Scope::of(Standard::Erc721),
+            Scope::of(Standard::Erc1155).with_ids(),
+        );
+        let (other, third) = (Address::repeat_byte(5), Address::repeat_byte(6));
+        let contracts = scopes(&[(GATE, pass), (other, nft), (third, pass)]);
+        let filter = LogFilter::new(&set(&[]), &set(&[]), &contracts);
+        let of = |contract, event| {
+            let mut log = transfer(contract, PAYER);
+            log.topics[0] = event;
+            log
+        };
+        for (contract, event, is_ours) in [
+            (GATE, TRANSFER_SINGLE, true),
+            (third, TRANSFER_BATCH, true),
+            (other, TRANSFER, true),
+            (other, CONSECUTIVE_TRANSFER, true),
+            (GATE, TRANSFER, false),
+            (GATE, CONSECUTIVE_TRANSFER, false),
+            (other, TRANSFER_SINGLE, false),
+            (TOKEN, TRANSFER, false),
+        ] {
+            let log = of(contract, event);
+            assert_eq!(filter.matches(&log), is_ours, "{contract} {event}");
+            assert_eq!(
+                filter.bloom_hit(&bloom(&log)).holdings,
+                is_ours,
+                "{contract} {event}"
+            );
+        }
+        let asked = filter.subscriptions();
+        let passes = asked
+            .iter()
+            .find(|query| query["address"] == json!([GATE, third]));
+        assert_eq!(
+            passes.unwrap()["topics"],
+            json!([[TRANSFER_SINGLE, TRANSFER_BATCH]])
+        );
+        assert_eq!(asked.len(), 2);
+    }
+
+    #[test]
     fn a_notice_is_looked_for_where_its_token_its_topic_and_whom_it_strikes_may_be() {
         let (pause, list) = (B256::repeat_byte(7), B256::repeat_byte(8));
         let told = BTreeMap::from([(TOKEN, vec![(pause, false), (list, true)])]);
@@ -422,16 +473,16 @@ mod tests {
         assert!(nothing.is_empty());
         assert!(nothing.queries(1, 2).is_empty());
         assert!(nothing.bloom_hit(&Bloom::repeat_byte(0xff)).is_none());
-        let no_treasury = LogFilter::new(&set(&[TOKEN]), &set(&[]), &set(&[]), &set(&[TRANSFER]));
+        let no_treasury = LogFilter::new(&set(&[TOKEN]), &set(&[]), &scopes(&[(GATE, Scope::default())]));
         assert!(no_treasury.is_empty());
     }
 
     #[test]
     fn money_and_holdings_are_asked_for_apart_and_long_lists_in_parts() {
-        let many: BTreeSet<Address> = (0..1200_u64)
-            .map(|n| Address::left_padding_from(&n.to_be_bytes()))
+        let many: BTreeMap<Address, Scope> = (0..1200_u64)
+            .map(|n| (Address::left_padding_from(&n.to_be_bytes()), COINS))
             .collect();
-        let filter = LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &many, &set(&[TRANSFER]));
+        let filter = LogFilter::new(&set(&[TOKEN]), &set(&[TREASURY]), &many);
         let queries = filter.queries(16, 17);
         assert_eq!(queries.len(), 1 + 3);
         assert_eq!(

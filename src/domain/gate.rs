@@ -3,66 +3,55 @@
 use alloy::primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, BlockRef, ChainId, GateId, Millis, TenantId, UserId};
+use super::{BlockRef, ChainId, ContractAt, Fault, GateId, Millis, Rule, Scope, TenantId, TokenId, UserId};
 
-/// A rule tree. The written form is `{"type": "all", "of": [...]}` and so on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "snake_case",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
-pub enum Rule {
-    /// Every branch holds.
-    All {
-        /// The branches, at least one.
-        of: Vec<Rule>,
-    },
-    /// Some branch holds.
-    Any {
-        /// The branches, at least one.
-        of: Vec<Rule>,
-    },
-    /// The branch does not hold.
-    Not {
-        /// The branch.
-        of: Box<Rule>,
-    },
-    /// At least `k` branches hold.
-    AtLeast {
-        /// How many, from 1 to the number of branches.
-        k: u32,
-        /// The branches.
-        of: Vec<Rule>,
-    },
-    /// The number of tokens of an ERC-721 contract that the user's wallets hold together.
-    Erc721Balance {
-        /// The chain.
-        chain_id: ChainId,
-        /// The contract.
-        contract: Address,
-        /// Inclusive; 1 unless said.
-        at_least: Amount,
-    },
-}
-
-/// One balance that a rule needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BalanceRead {
+/// One contract that a rule reads, and what must be kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Need {
     /// The chain.
     pub chain: ChainId,
     /// The contract.
     pub contract: Address,
+    /// Its balances.
+    pub scope: Scope,
 }
 
-/// What is known of one balance.
+/// What is known of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// The settled sum over the user's wallets.
+    /// It is this, settled.
     Known(U256),
-    /// Not read yet, or unreadable.
-    Unknown,
+    /// It is not known, and why.
+    Unknown(Gap),
+}
+
+/// Why something is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// The chain is not read, nothing of it is settled, or the contract's past is not read to its end.
+    NotRead,
+    /// No transfer of this kind was ever seen: there may be no such contract, or one of another standard.
+    NoTransfers,
+    /// The contract's logs cannot be understood.
+    Faulty(Fault),
+    /// The contract has moved what nobody had.
+    Overdrawn,
+    /// Who asks has named no user.
+    NoUser,
+}
+
+impl Gap {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRead => "not_read",
+            Self::NoTransfers => "no_transfers",
+            Self::Faulty(fault) => fault.as_str(),
+            Self::Overdrawn => "overdrawn",
+            Self::NoUser => "no_user",
+        }
+    }
 }
 
 /// The three answers. `unknown` is never a no.
@@ -88,17 +77,36 @@ pub struct AsOf {
     pub time_ms: Millis,
 }
 
+/// One balance that was read for a leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The contract.
+    pub at: ContractAt,
+    /// The token, where it was one.
+    pub id: Option<TokenId>,
+    /// Whose.
+    pub wallet: Address,
+    /// What was known.
+    pub reading: Reading,
+}
+
 /// One leaf of the rule, with what was read for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeafTrace {
     /// JSON pointer to the leaf in the rule, `/of/0`.
     pub pointer: String,
-    /// What it needed.
-    pub read: BalanceRead,
-    /// What was known.
+    /// The leaf's type.
+    pub kind: &'static str,
+    /// What was compared: a balance over wallets and contracts; else 1 for yes and 0 for no.
     pub reading: Reading,
-    /// What it was compared with, inclusive.
-    pub at_least: U256,
+    /// It had to be this at least.
+    pub at_least: Option<U256>,
+    /// It had to be this at most.
+    pub at_most: Option<U256>,
+    /// The balances that make it up; those of zero are left out.
+    pub reads: Vec<Read>,
+    /// How many more there are.
+    pub reads_omitted: usize,
     /// What followed.
     pub outcome: Eligibility,
 }

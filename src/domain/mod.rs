@@ -8,6 +8,7 @@ mod charge;
 mod credit;
 mod finality;
 mod gate;
+mod holding;
 mod hosted;
 mod ids;
 mod look;
@@ -17,6 +18,7 @@ mod plan;
 mod product;
 mod review;
 mod role;
+mod rule;
 mod source;
 mod transfer;
 
@@ -26,7 +28,10 @@ pub use charge::{Charge, ChargeFlag, ChargeState, ChargeTerms, Flags, Quote, Ref
 pub use credit::{Credit, CreditEntry, CreditError, CreditKind};
 pub use finality::{Agreement, Evidence, Facts, Finality, Finalized, Held, MAX_TIERS, Settled, Tier};
 pub use gate::{
-    AsOf, BalanceRead, Decision, Eligibility, Gate, GateAction, LeafTrace, Reading, Rule, WalletLink,
+    AsOf, Decision, Eligibility, Gap, Gate, GateAction, LeafTrace, Need, Read, Reading, WalletLink,
+};
+pub use holding::{
+    Asset, CONSECUTIVE_TRANSFER, Fault, Scope, TRANSFER_BATCH, TRANSFER_SINGLE, TokenId, TokenIdError,
 };
 pub use hosted::{
     CheckoutKey, CheckoutService, Heard, HostedPayment, HostedReport, HostedState, Price, Sender, SenderError,
@@ -42,6 +47,7 @@ pub use plan::{Interval, PlanId};
 pub use product::Product;
 pub use review::{Claim, Disposition, Refund, RefundProof, RefundState};
 pub use role::Role;
+pub use rule::{Aggregation, ContractAt, Contracts, IdMatch, IdRange, Rule};
 pub use source::{Access, Entitlement, PlanChange, Provider, Source, SourceState};
 pub use transfer::{
     AUTHORIZATION_USED, NATIVE_COIN, NATIVE_LOG_INDEX, NATIVE_ORDINAL, Standard, TRANSFER, Token,

@@ -21,15 +21,17 @@ pub const NATIVE_ORDINAL: u32 = u32::MAX;
 /// Transfers of the native coin stand in their block behind all of its logs, each at this and its transaction's index.
 pub const NATIVE_LOG_INDEX: u64 = 1 << 32;
 
-/// Which token standard a `Transfer` log follows. ERC-20 and ERC-721 share the event's signature, and differ in whether
-/// its third argument is indexed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Which token standard a log follows. ERC-20 and ERC-721 share the signature of `Transfer`, and differ in whether its third
+/// argument is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standard {
     /// EIP-20: the value is an amount.
     Erc20,
     /// EIP-721: the value is a token id.
     Erc721,
+    /// EIP-1155: an amount of a token id.
+    Erc1155,
 }
 
 /// One `Transfer(address,address,uint256)`.

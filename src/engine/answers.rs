@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use alloy::primitives::{Address, U256};
 use sqlx::AnyConnection;
 
+use super::chain_state::{ChainState, HeldBy};
 use super::receipts::ReceiptKeys;
 use crate::domain::{
-    AsOf, ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Reading, Source, TenantId,
-    UserId, WalletLink,
+    ChainId, ChargeId, Entitlement, Gate, GateId, Heights, Held, Notice, Source, TenantId, UserId, WalletLink,
 };
 use crate::store::{self, BalanceRow, StoreError, Watch};
 
@@ -41,15 +41,6 @@ pub struct ChainAnswer {
     pub quarantined: Option<Held>,
     /// What tokens said last of whether they can be paid in.
     pub notices: Vec<Notice>,
-}
-
-/// A balance read from memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadBalance {
-    /// The sum over the wallets.
-    pub reading: Reading,
-    /// The settled block it is as of; none before the first.
-    pub as_of: Option<AsOf>,
 }
 
 /// A durable change of what is kept in memory.
@@ -92,25 +83,6 @@ impl Change {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct ChainState {
-    pub(super) heights: Heights,
-    stalled: Option<Held>,
-    quarantined: Option<Held>,
-    notices: Vec<Notice>,
-    /// The count of the chain's transactions that this state is as of.
-    beat: Option<i64>,
-    contracts: HashMap<Address, Contract>,
-}
-
-#[derive(Debug)]
-struct Contract {
-    watch: Watch,
-    balances: HashMap<Address, U256>,
-    /// Holders whose folded balance is below zero: history or the contract itself is not what it says.
-    impossible: u64,
-}
-
 /// A transfer that was streamed and is in no proven block yet.
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
@@ -129,69 +101,12 @@ pub(super) struct Answers {
 }
 
 /// A lock is only poisoned by a panic between two assignments; what it guards is still whole.
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+pub(super) fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Balances are folded modulo 2^256; more than half of that is a debt, which no token has.
-fn is_impossible(value: U256) -> bool {
-    value.bit(255)
-}
-
-impl ChainState {
-    pub(super) async fn load(conn: &mut AnyConnection, chain: ChainId) -> Result<Self, StoreError> {
-        let mut state = Self::default();
-        if let Some(row) = store::chain_row(conn, chain).await? {
-            state.heights = row.heights;
-            state.stalled = row.stalled;
-            state.quarantined = row.quarantined;
-        }
-        state.beat = store::beat(conn, chain).await?;
-        state.notices = store::notices(conn, chain).await?;
-        for watch in store::watches(conn, chain).await? {
-            state.put_watch(watch);
-        }
-        for balance in store::balances(conn, chain).await? {
-            state.put_balance(&balance);
-        }
-        Ok(state)
-    }
-
-    fn put_watch(&mut self, watch: Watch) {
-        let contract = self.contracts.entry(watch.contract).or_insert_with(|| Contract {
-            watch,
-            balances: HashMap::new(),
-            impossible: 0,
-        });
-        contract.watch = watch;
-    }
-
-    fn put_balance(&mut self, row: &BalanceRow) {
-        let Some(contract) = self.contracts.get_mut(&row.contract) else {
-            return;
-        };
-        let before = if row.value.is_zero() {
-            contract.balances.remove(&row.holder)
-        } else {
-            contract.balances.insert(row.holder, row.value)
-        };
-        contract.impossible -= u64::from(before.is_some_and(is_impossible));
-        contract.impossible += u64::from(is_impossible(row.value));
-    }
-
-    fn sum(&self, contract: Address, wallets: &[Address]) -> Reading {
-        match self.contracts.get(&contract) {
-            Some(known) if known.watch.is_complete() && known.impossible == 0 => {
-                let held = wallets.iter().filter_map(|wallet| known.balances.get(wallet));
-                Reading::Known(held.fold(U256::ZERO, |sum, value| sum.saturating_add(*value)))
-            }
-            _ => Reading::Unknown,
-        }
-    }
 }
 
 impl Answers {
@@ -252,7 +167,7 @@ impl Answers {
         states.extend(loaded.map(|(chain, state)| (chain, Arc::new(RwLock::new(state)))));
     }
 
-    fn state(&self, chain: ChainId) -> Option<Arc<RwLock<ChainState>>> {
+    pub(super) fn state(&self, chain: ChainId) -> Option<Arc<RwLock<ChainState>>> {
         read(&self.chains).get(&chain).cloned()
     }
 
@@ -303,17 +218,11 @@ impl Answers {
             }),
             Change::Beat(chain, beat) => self.change(chain, |state| state.beat = Some(beat)),
             Change::ChainLoaded(chain, mut loaded) => self.change(chain, |state| {
-                // Watches are never removed: one that was not loaded was added since.
-                for (contract, known) in state.contracts.drain() {
-                    loaded.contracts.entry(contract).or_insert(known);
-                }
+                loaded.keep_watches_of(state);
                 *state = *loaded;
             }),
             Change::Notices(chain, notices) => self.change(chain, |state| state.notices = notices),
-            Change::WatchRestarted(chain, watch) => self.change(chain, |state| {
-                state.contracts.remove(&watch.contract);
-                state.put_watch(watch);
-            }),
+            Change::WatchRestarted(chain, watch) => self.change(chain, |state| state.restart(watch)),
             Change::Tenant(tenant, answer) => {
                 let mut tenants = write(&self.tenants);
                 if tenants
@@ -391,42 +300,19 @@ impl Answers {
         })
     }
 
-    pub(super) fn balance(&self, chain: ChainId, contract: Address, wallets: &[Address]) -> ReadBalance {
+    /// The balances of these holders of a contract, as folded so far.
+    pub(super) fn folded(&self, chain: ChainId, held: &[HeldBy]) -> Vec<U256> {
         let Some(lock) = self.state(chain) else {
-            return ReadBalance {
-                reading: Reading::Unknown,
-                as_of: None,
-            };
+            return vec![U256::ZERO; held.len()];
         };
         let state = read(&lock);
-        let time_ms = state.heights.settled_time_ms;
-        let as_of = state.heights.settled.map(|block| AsOf {
-            chain,
-            block,
-            time_ms,
-        });
-        let reading = if as_of.is_some() {
-            state.sum(contract, wallets)
-        } else {
-            Reading::Unknown
-        };
-        ReadBalance { reading, as_of }
+        held.iter().map(|held| state.folded(held)).collect()
     }
 
-    /// The settled balance of each holder, as folded so far; zero where there is none.
-    pub(super) fn folded(&self, chain: ChainId, holders: &[(Address, Address)]) -> Vec<U256> {
-        let Some(lock) = self.state(chain) else {
-            return vec![U256::ZERO; holders.len()];
-        };
-        let state = read(&lock);
-        let value = |(contract, holder): &(Address, Address)| {
-            let known = state
-                .contracts
-                .get(contract)
-                .and_then(|known| known.balances.get(holder));
-            known.copied().unwrap_or_default()
-        };
-        holders.iter().map(value).collect()
+    /// How many tokens of a contract are kept one by one.
+    pub(super) fn tokens_kept(&self, chain: ChainId, contract: Address) -> usize {
+        self.state(chain)
+            .map_or(0, |lock| read(&lock).tokens_kept(contract))
     }
 
     /// In the order of their contracts.
@@ -435,9 +321,7 @@ impl Answers {
             return Vec::new();
         };
         let state = read(&lock);
-        let mut watches: Vec<Watch> = state.contracts.values().map(|known| known.watch).collect();
-        watches.sort_by_key(|watch| watch.contract);
-        watches
+        state.watches()
     }
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantAnswer>> {

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use alloy::primitives::B256;
 use serde_json::json;
 
-use super::answers::{ChainState, Change};
+use super::answers::Change;
+use super::chain_state::ChainState;
 use super::holdings::Moves;
 use super::notices::Notices;
 use super::work::{Command, Origin, Work};

@@ -10,7 +10,7 @@ use super::idempotency::{self, Idempotency, Idempotent};
 use super::quotes::{Offer, Wanted, Wish};
 use super::view::ChargeView;
 use super::work::{Command, Origin, Work};
-use super::{EngineError, parse_own, random_id, references, settle};
+use super::{EngineError, bounds, parse_own, random_id, references, settle};
 use crate::billing::Catalogue;
 use crate::domain::{
     Amount, ChainId, Charge, ChargeId, ChargeState, ChargeTerms, Flags, Interval, Millis, Product, TenantId,
@@ -128,6 +128,7 @@ impl CreateCharge {
         wanted: &Wanted<'_>,
         product: Product,
     ) -> Result<Charge, EngineError> {
+        bounds::room_for_charge(work, &self.tenant).await?;
         let (chain, token) = (wanted.chain, wanted.token);
         let treasury = chain
             .treasury
@@ -222,6 +223,8 @@ async fn lease_amount(
 ) -> Result<(), EngineError> {
     let place = (terms.chain, terms.token, terms.treasury);
     let seen = seen_up_to(work, terms).await?;
+    let kept_ms = lease_times(terms).1.saturating_sub(terms.created_at);
+    bounds::room_for_amount(work, terms, (pool, kept_ms)).await?;
     let taken = store::pool_usage(work.tx.conn(), place, terms.quote.asked, seen).await?;
     let taken = u64::try_from(taken).unwrap_or(u64::MAX);
     // Nine tenths: beyond that a random pick fails too often, and an attacker could name the few that are left.

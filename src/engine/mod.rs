@@ -7,17 +7,21 @@
 mod access;
 mod accounts;
 mod answers;
+mod bounds;
 mod callers;
 mod chain;
+mod chain_state;
 mod charges;
 mod checkouts;
 mod claims;
 mod deliveries;
+mod eligibility;
 mod error;
 mod explain;
 mod finality;
 mod followed;
 mod found;
+mod history;
 mod holdings;
 mod idempotency;
 mod inbox;
@@ -43,6 +47,7 @@ mod stored;
 mod subscriptions;
 mod view;
 mod wallets;
+mod watching;
 mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,15 +62,16 @@ use crate::domain::ChainId;
 use crate::metrics;
 use crate::store::{Instance, Store, StoreError};
 
-pub use access::{CreateGate, DeleteGate};
+pub use access::{CreateGate, DeleteGate, UpdateGate};
 pub use accounts::{CreditEntryView, CreditPage, RefoldDue};
-pub use answers::{ChainAnswer, ReadBalance, TenantAnswer};
+pub use answers::{ChainAnswer, TenantAnswer};
 pub use callers::{Caller, CreateKey, NewKey, RevokeKey, Scope};
 pub use chain::{Advance, OpenChain, OpenedChain, ResetChain};
 pub use charges::{CancelCharge, CreateCharge, ExpireCharges};
 pub use checkouts::{CheckoutOffer, HostedView, RecordCheckout};
 pub use claims::{ClaimPayment, ClaimView};
 pub use deliveries::RecordDelivery;
+pub use eligibility::{GateAnswer, Subject};
 pub use error::EngineError;
 pub use explain::{
     CandidateView, CheckView, ExaminedView, ExplainedPayment, SeenBlock, TxExplanation, TxOutcome,
@@ -74,7 +80,7 @@ pub use followed::FollowedCharge;
 pub use found::{
     ClaimantView, PaymentPage, ReasonView, RefundView, ReviewView, SuggestionView, UnmatchedView,
 };
-pub use holdings::{ActivateWatches, FoldHistory, RestartHistory};
+pub use history::{ActivateWatches, FoldHistory, RestartHistory};
 pub use idempotency::{Idempotency, Idempotent};
 pub use inbox::{ApplyInbox, GiveUpInbox, ReceiveEvent};
 pub use journal::MAX_JOURNAL;
@@ -83,7 +89,7 @@ pub use listing::ChargePage;
 pub use notices::HearTokens;
 pub use quarantine::{MarkStalled, Quarantine, Resolution, ResolveQuarantine};
 pub use quotes::{OfferView, Wish};
-pub use read::{GateAnswer, TenantView};
+pub use read::TenantView;
 pub use receipts::MakeReceiptKey;
 pub use references::LearnDomains;
 pub use refunds::JudgeRefund;

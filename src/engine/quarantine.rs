@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::answers::{ChainState, Change};
+use super::answers::Change;
+use super::chain_state::ChainState;
 use super::payments::{evidence, subject};
 use super::work::{Command, Origin, Work};
 use super::{Engine, EngineError, refunds, settle};
@@ -164,7 +165,7 @@ async fn undo_from(work: &mut Work<'_>, row: &mut ChainRow, block: u64) -> Resul
         work.tx.set_start(chain, block).await?;
     }
     for watch in store::watches(work.tx.conn(), chain).await? {
-        super::holdings::restart_watch(work, chain, watch.contract, watch.from_number).await?;
+        super::history::restart_watch(work, &watch).await?;
     }
     work.tx.set_heights(chain, &row.heights).await?;
     settle::settle_charges(work, &touched, None).await

@@ -8,26 +8,13 @@ use super::answers::ChainAnswer;
 use super::matching::Terms;
 use super::view::{ChargeView, EntitlementView, SourceView};
 use super::{Engine, EngineError, matching, references};
-use crate::access;
 use crate::billing::{self, Check, CheckError, CheckOutcome};
 use crate::domain::{
-    AsOf, BlockRef, ChainId, Charge, ChargeId, ChargeState, Decision, Eligibility, Entitlement, Flags, Gate,
-    GateId, Grounds, Hindrance, Level, Millis, Payment, PaymentKey, PaymentState, Reading, TenantId,
-    TokenDomain, UserId, WalletLink,
+    BlockRef, ChainId, Charge, ChargeId, ChargeState, Entitlement, Flags, Gate, GateId, Grounds, Hindrance,
+    Level, Millis, Payment, PaymentKey, PaymentState, TenantId, TokenDomain, UserId, WalletLink,
 };
 use crate::ledger;
 use crate::store::{self, ChainRow, KeptHeader, Watch};
-
-/// A gate's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateAnswer {
-    /// The outcome with its reasons.
-    pub decision: Decision,
-    /// The settled block of each chain that it rests on.
-    pub as_of: Vec<AsOf>,
-    /// The wallets whose balances were summed.
-    pub wallets: Vec<Address>,
-}
 
 /// What a tenant has, and from which sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,38 +115,6 @@ impl Engine {
     ) -> Result<Vec<WalletLink>, EngineError> {
         let mut conn = self.inner.store.read().await?;
         Ok(store::wallet_links_of(&mut conn, tenant, user).await?)
-    }
-
-    /// A gate's answer for wallets that were proven to be one user's, from memory. A disabled gate lets nobody in.
-    #[must_use]
-    pub fn decide(&self, gate: &Gate, wallets: &[Address]) -> GateAnswer {
-        let needs = access::needs(&gate.rule);
-        let reads: Vec<_> = needs
-            .iter()
-            .map(|need| {
-                (
-                    *need,
-                    self.inner.answers.balance(need.chain, need.contract, wallets),
-                )
-            })
-            .collect();
-        let reading = |need: &_| {
-            let found = reads.iter().find(|(read, _)| read == need);
-            found.map_or(Reading::Unknown, |(_, balance)| balance.reading)
-        };
-        let mut decision = access::decide(&gate.rule, reading);
-        if !gate.enabled {
-            decision.eligibility = Eligibility::Ineligible;
-        }
-        let mut as_of: Vec<AsOf> = reads.iter().filter_map(|(_, balance)| balance.as_of).collect();
-        // Of one chain the oldest: a block may have come between two reads, and the answer is no newer than its oldest.
-        as_of.sort_by_key(|as_of| (as_of.chain, as_of.block.number));
-        as_of.dedup_by_key(|as_of| as_of.chain);
-        GateAnswer {
-            decision,
-            as_of,
-            wallets: wallets.to_vec(),
-        }
     }
 
     /// How far a chain is, from memory.

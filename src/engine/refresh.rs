@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::AnyConnection;
 
-use super::answers::{ChainState, Change};
+use super::answers::Change;
+use super::chain_state::ChainState;
 use super::{Engine, EngineError, Inner};
 use crate::domain::ChainId;
 use crate::store::{self, StoreError};

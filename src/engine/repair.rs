@@ -14,7 +14,7 @@ use super::chain::Step;
 use super::holdings::Moves;
 use super::payments::subject;
 use super::work::{Command, Origin, Work};
-use crate::domain::{BlockRef, ChainId, Payment, PaymentKey, PaymentState, ProvenBlock};
+use crate::domain::{Asset, BlockRef, ChainId, Payment, PaymentKey, PaymentState, ProvenBlock};
 use crate::ledger;
 use crate::store::{self, Watch};
 
@@ -123,6 +123,8 @@ impl RepairBlock {
 pub struct Correction {
     /// Whose.
     pub holder: Address,
+    /// Of what.
+    pub asset: Asset,
     /// As it was stored.
     pub stored: U256,
     /// As its contract's proven past folds.
@@ -174,11 +176,12 @@ impl Command for CorrectBalances {
         let mut moves = Moves::load(work, self.chain);
         for Correction {
             holder,
+            asset,
             stored,
             proven,
         } in &self.corrections
         {
-            moves.add(contract, *holder, proven.wrapping_sub(*stored));
+            moves.add(contract, *holder, *asset, proven.wrapping_sub(*stored));
             let subject = format!("{}:{contract}:{holder}", self.chain.caip2());
             let (before, after) = (json!(stored.to_string()), json!(proven.to_string()));
             work.audit("balance.correct", subject, (Some(before), Some(after)))

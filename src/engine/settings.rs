@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::answers::ChainState;
+use super::chain_state::ChainState;
 use super::{Engine, EngineError, Inner};
 use crate::config;
 use crate::domain::ChainId;

@@ -52,7 +52,7 @@ pub fn transfer(log: &LogEntry) -> Option<Transfer> {
 }
 
 /// An address in a topic has twelve zero bytes before it; other bytes there are no address.
-fn topic_address(topic: &B256) -> Option<Address> {
+pub(super) fn topic_address(topic: &B256) -> Option<Address> {
     topic.0.starts_with(&[0; 12]).then(|| Address::from_word(*topic))
 }
 
@@ -93,15 +93,6 @@ pub fn is_payment(transfer: &Transfer, money: &AcceptedMoney) -> Option<Amount> 
         && !amount.is_zero()
         && amount >= token.dust;
     counts.then_some(amount)
-}
-
-/// By how much a transfer moves a balance: base units, or one token.
-#[must_use]
-pub fn movement(transfer: &Transfer) -> U256 {
-    match transfer.standard {
-        Standard::Erc20 => transfer.value,
-        Standard::Erc721 => U256::ONE,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod charge;
 mod decode;
 mod examine;
+mod holdings;
 mod hosted;
 mod matching;
 mod money;
@@ -15,8 +16,9 @@ mod refund;
 mod suggest;
 
 pub use charge::{ChargeClock, Standing, SuffixPool, carries_suffix, standing, suffixes};
-pub use decode::{AcceptedMoney, authorization_of, is_payment, movement, transfer};
+pub use decode::{AcceptedMoney, authorization_of, is_payment, transfer};
 pub use examine::{Check, Examined, Finding, examine, examine_transfer};
+pub use holdings::{MAX_CONSECUTIVE, Moved, holdings};
 pub use hosted::hear;
 pub use matching::{Match, decide};
 pub use money::Money;

@@ -38,19 +38,37 @@ pub async fn gates(conn: &mut AnyConnection) -> Result<Vec<Gate>, StoreError> {
     let rows = sqlx::query("select * from gate order by tenant, created_at, id")
         .fetch_all(conn)
         .await?;
-    let gate = |row: &AnyRow| {
-        Ok(Gate {
-            id: row.parsed("id", "a gate id")?,
-            tenant: row.parsed("tenant", "a tenant id")?,
-            name: row.text("name")?,
-            description: row.opt_text("description")?,
-            enabled: row.int("enabled")? == 1,
-            action: row.json("action")?,
-            rule: row.json("rule")?,
-            created_at: row.int("created_at")?,
-        })
-    };
-    rows.iter().map(gate).collect()
+    rows.iter().map(gate_from).collect()
+}
+
+/// One of a tenant's gates.
+///
+/// # Errors
+/// The database fails.
+pub async fn gate(
+    conn: &mut AnyConnection,
+    tenant: &TenantId,
+    id: &GateId,
+) -> Result<Option<Gate>, StoreError> {
+    let row = sqlx::query("select * from gate where tenant = $1 and id = $2")
+        .bind(tenant.as_str())
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(gate_from).transpose()
+}
+
+fn gate_from(row: &AnyRow) -> Result<Gate, StoreError> {
+    Ok(Gate {
+        id: row.parsed("id", "a gate id")?,
+        tenant: row.parsed("tenant", "a tenant id")?,
+        name: row.text("name")?,
+        description: row.opt_text("description")?,
+        enabled: row.int("enabled")? == 1,
+        action: row.json("action")?,
+        rule: row.json("rule")?,
+        created_at: row.int("created_at")?,
+    })
 }
 
 /// A nonce, used or not.
@@ -211,6 +229,27 @@ impl WriteTx {
         .bind(json_text(&gate.action))
         .bind(json_text(&gate.rule))
         .bind(gate.created_at)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Stores a gate as it is now.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn update_gate(&mut self, gate: &Gate) -> Result<(), StoreError> {
+        sqlx::query(
+            "update gate set name = $1, description = $2, enabled = $3, action = $4, rule = $5 \
+             where tenant = $6 and id = $7",
+        )
+        .bind(gate.name.as_str())
+        .bind(gate.description.as_deref())
+        .bind(i64::from(gate.enabled))
+        .bind(json_text(&gate.action))
+        .bind(json_text(&gate.rule))
+        .bind(gate.tenant.as_str())
+        .bind(gate.id.as_str())
         .execute(self.conn())
         .await?;
         Ok(())

@@ -384,8 +384,8 @@ impl WriteTx {
             "delete from charge where chain = $1",
             "delete from token_notice where chain = $1",
             "delete from chain where chain = $1",
-            "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null \
-             where chain = $1",
+            "update watch set next_number = from_number, next_parent = null, live_from = null, live_parent = null, \
+             first_moved = null, malformed_at = null, crowded_at = null where chain = $1",
         ] {
             sqlx::query(statement)
                 .bind(int(chain.0))

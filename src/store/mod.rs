@@ -7,6 +7,7 @@
 //! compares; errors are told apart by kind and never by a constraint's name.
 
 mod access;
+mod bounds;
 mod caller;
 mod chain;
 mod charge;
@@ -38,9 +39,10 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 use crate::config::StoreSettings;
 
 pub use access::{
-    Nonce, WalletRelease, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of,
+    Nonce, WalletRelease, gate, gates, nonce, sole_owners, wallet_link, wallet_links, wallet_links_of,
     wallet_release, wallets_at,
 };
+pub use bounds::{held_amounts, waiting_charges};
 pub use caller::{ApiKey, Remembered, api_key_by_hash, api_keys, remembered_answer};
 pub use chain::{
     ChainRow, KeptHeader, chain_row, chain_rows, header_at, header_by_time, headers, headers_at,

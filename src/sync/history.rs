@@ -158,7 +158,7 @@ impl History {
         last: u64,
         batches: mpsc::Sender<Vec<ProvenBlock>>,
     ) -> Result<(), SyncError> {
-        let filter = watching::filter(&unpaid(&self.settings), &Told::new(), &[watch.contract].into());
+        let filter = watching::filter(&unpaid(&self.settings), &Told::new(), &watching::scopes([&watch]));
         let (from, parent) = (watch.next_number, watch.next_parent);
         let mut pieces = ranges::proven(&self.reader, &filter, (from, last), parent);
         let mut blocks: Vec<ProvenBlock> = Vec::new();
@@ -190,6 +190,7 @@ impl History {
                 chain,
                 fence,
                 contract,
+                scope: watch.scope,
                 blocks,
             })
             .await?;

@@ -89,17 +89,21 @@ mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
-    use crate::domain::ChainId;
+    use crate::domain::{ChainId, Scope};
 
     fn watch(next_number: u64, live_from: Option<u64>) -> Watch {
         Watch {
             chain: ChainId(1),
             contract: Address::ZERO,
+            scope: Scope::default(),
             from_number: 0,
             next_number,
             next_parent: None,
             live_from,
             live_parent: None,
+            first_moved: None,
+            malformed_at: None,
+            crowded_at: None,
         }
     }
 

@@ -1,10 +1,8 @@
 //! The task of one chain: waits for hints, and has each followed. It holds what is known between two of them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::Address;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +12,7 @@ use super::history::History;
 use super::lookout::{Heard, Lookout};
 use super::progress::Progress;
 use super::streamed::{Streamed, sight};
-use super::watching::{self, Told};
+use super::watching::{self, Scopes, Told};
 use super::window::Window;
 use crate::chain::{
     self, ChainError, ChainReader, LogFilter, Network, StreamEvent, StreamHandle, StreamedHead, StreamedLog,
@@ -129,7 +127,7 @@ pub struct ChainTask {
     pub(super) fence: i64,
     pub(super) start_number: u64,
     pub(super) filter: LogFilter,
-    pub(super) contracts: BTreeSet<Address>,
+    pub(super) contracts: Scopes,
     /// By which logs the accepted tokens tell whether they can be paid in.
     pub(super) told: Told,
     /// They are to be asked themselves once the head is reached.
@@ -158,14 +156,14 @@ impl ChainTask {
         health: Health,
         stop: CancellationToken,
     ) -> Result<(), SyncError> {
-        let filter = watching::filter(&settings, &Told::new(), &BTreeSet::new());
+        let filter = watching::filter(&settings, &Told::new(), &Scopes::new());
         let (reader, stream) = chain::connect(&settings, &network, engine.clock(), filter.clone())?;
         let mut task = Self {
             window: Window::default(),
             heights: Heights::default(),
             fence: 0,
             start_number: 0,
-            contracts: BTreeSet::new(),
+            contracts: Scopes::new(),
             told: Told::new(),
             asks_tokens: false,
             streamed: Streamed::default(),

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tollgate::chain::Internet;
 use tollgate::config::StoreSettings;
-use tollgate::domain::{Amount, GateAction, Rule};
-use tollgate::engine::{CreateGate, Engine, Origin};
+use tollgate::domain::{Aggregation, Amount, Contracts, GateAction, Rule};
+use tollgate::engine::{CreateGate, Engine, Origin, Subject};
 use tollgate::health::Health;
 use tollgate::store::{self, Store};
 use tollgate::sync::ChainTask;
@@ -85,10 +85,11 @@ fn gate(emitted: &Emitted) -> Outcome<CreateGate> {
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: Rule::Erc721Balance {
-            chain_id: CHAIN,
-            contract: emitted.contract,
-            at_least: Amount::from(1),
+        rule: Rule::Erc20Balance {
+            contracts: Contracts::one(CHAIN, emitted.contract),
+            at_least: Some(Amount::from(1)),
+            at_most: None,
+            aggregation: Aggregation::Sum,
         },
         from_block: Some(emitted.from),
         view: |_, _| serde_json::Value::Null,
@@ -114,7 +115,11 @@ async fn compare(place: &Place, emitted: &Emitted, engine: &Engine) -> Outcome {
     let gates = engine.gates(&rule.tenant);
     let gate = gates.first().ok_or("the gate is gone")?;
     for (holder, value) in &expected {
-        let answer = engine.decide(gate, &[*holder]);
+        let subject = Subject {
+            user: None,
+            wallets: vec![*holder],
+        };
+        let answer = engine.decide(gate, &subject);
         let read = answer.decision.trace.first().map(|leaf| leaf.reading);
         if read != Some(tollgate::domain::Reading::Known(*value)) {
             return Err(format!("{holder} has {read:?} instead of {value}").into());

@@ -1,22 +1,34 @@
 //! The rule tree: reading it from callers, checking it, and deciding it in three-valued logic (Kleene's strong K3).
 //!
-//! Work is bounded by [`MAX_NODES`] and [`MAX_DEPTH`] before anything is built. Errors carry a JSON pointer (RFC 6901).
+//! Work is bounded by [`MAX_NODES`], [`MAX_DEPTH`] and [`MAX_ENTRIES`] before anything is built. Errors carry a JSON pointer
+//! (RFC 6901).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use crate::domain::{BalanceRead, Rule};
+use crate::domain::{Need, Rule, Scope, Standard};
 
 mod decide;
+mod flat;
+mod interval;
+mod lint;
 mod parse;
+mod validate;
+mod value;
 
-pub use decide::decide;
-pub use parse::{parse, parse_address, parse_chain};
+pub use decide::{Readings, decide};
+pub use lint::{Lint, LintCode};
+pub use parse::{Parsed, Surroundings, parse};
+pub use validate::validate;
+pub use value::{parse_address, parse_chain, parse_token_id};
 
 /// The most nodes of one rule, leaves and combinators together.
 pub const MAX_NODES: usize = 200;
 
 /// The deepest nesting of one rule; a lone leaf has depth 1.
 pub const MAX_DEPTH: usize = 16;
+
+/// The most contracts, token ids, ranges, wallets and users of one rule, all its leaves together.
+pub const MAX_ENTRIES: usize = 1_000;
 
 /// Why a rule is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,171 +49,38 @@ impl RuleError {
     }
 }
 
-/// A rule that was read and is sound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parsed {
-    /// The rule.
-    pub rule: Rule,
-    /// What its author should know.
-    pub lints: Vec<Lint>,
-}
-
-/// Something that is accepted and may surprise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lint {
-    /// JSON pointer to the place.
-    pub pointer: String,
-    /// What it is.
-    pub code: LintCode,
-}
-
-/// What may surprise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LintCode {
-    /// A balance that must not be held.
-    NotOverBalance,
-}
-
-impl LintCode {
-    /// The word in answers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotOverBalance => "not_over_balance",
-        }
-    }
-
-    /// One sentence for people.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::NotOverBalance => {
-                "a fresh wallet holds nothing, so anyone can meet a rule that asks not to hold"
-            }
-        }
-    }
-}
-
-/// Checks that a rule is sound, and says what may surprise.
-///
-/// # Errors
-/// More than [`MAX_NODES`] nodes or [`MAX_DEPTH`] levels, an empty `of`, a `k` outside 1 to the number of branches, a
-/// minimum of zero.
-pub fn validate(rule: &Rule) -> Result<Vec<Lint>, RuleError> {
-    let mut validation = Validation::default();
-    validation.visit(rule, "", 1, None)?;
-    Ok(validation.lints)
-}
-
-/// The balances that deciding a sound rule needs, each once.
+/// The contracts that deciding a sound rule needs, each once, with all that must be kept of it.
 #[must_use]
-pub fn needs(rule: &Rule) -> Vec<BalanceRead> {
-    let mut reads = BTreeSet::new();
-    collect(rule, &mut reads);
-    reads.into_iter().collect()
+pub fn needs(rule: &Rule) -> Vec<Need> {
+    let mut scopes = BTreeMap::new();
+    collect(rule, &mut scopes);
+    let need = |((chain, contract), scope)| Need {
+        chain,
+        contract,
+        scope,
+    };
+    scopes.into_iter().map(need).collect()
 }
 
-fn collect(rule: &Rule, reads: &mut BTreeSet<BalanceRead>) {
-    match rule {
+fn collect(rule: &Rule, scopes: &mut BTreeMap<(crate::domain::ChainId, alloy::primitives::Address), Scope>) {
+    let (contracts, scope) = match rule {
         Rule::All { of } | Rule::Any { of } | Rule::AtLeast { of, .. } => {
-            for branch in of {
-                collect(branch, reads);
-            }
+            return of.iter().for_each(|branch| collect(branch, scopes));
         }
-        Rule::Not { of } => collect(of, reads),
-        Rule::Erc721Balance {
-            chain_id, contract, ..
-        } => {
-            reads.insert(BalanceRead {
-                chain: *chain_id,
-                contract: *contract,
-            });
+        Rule::Not { of } => return collect(of, scopes),
+        Rule::PlanActive { .. } | Rule::Allowlist { .. } => return,
+        Rule::Erc20Balance { contracts, .. } => (contracts, Scope::of(Standard::Erc20)),
+        Rule::Erc721Balance { contracts, .. } => (contracts, Scope::of(Standard::Erc721)),
+        Rule::Erc721Token { contracts, .. } => (contracts, Scope::of(Standard::Erc721).with_ids()),
+        Rule::Erc1155Balance { contracts, ids, .. } if ids.is_empty() => {
+            (contracts, Scope::of(Standard::Erc1155))
         }
+        Rule::Erc1155Balance { contracts, .. } => (contracts, Scope::of(Standard::Erc1155).with_ids()),
+    };
+    for at in contracts.as_slice() {
+        let known = scopes.entry((at.chain_id, at.contract)).or_default();
+        *known = known.union(scope);
     }
-}
-
-#[derive(Default)]
-struct Validation {
-    nodes: usize,
-    lints: Vec<Lint>,
-}
-
-impl Validation {
-    /// `negated_by` is the innermost `not` where an odd number of them is above.
-    fn visit(
-        &mut self,
-        rule: &Rule,
-        pointer: &str,
-        depth: usize,
-        negated_by: Option<&str>,
-    ) -> Result<(), RuleError> {
-        self.nodes += 1;
-        within_bounds(self.nodes, depth, pointer)?;
-        match rule {
-            Rule::All { of } | Rule::Any { of } => self.visit_all(of, pointer, depth, negated_by),
-            Rule::AtLeast { k, of } => {
-                let possible = usize::try_from(*k).is_ok_and(|k| (1..=of.len()).contains(&k));
-                if !of.is_empty() && !possible {
-                    let message = format!("must be from 1 to {}, the number of branches", of.len());
-                    return Err(RuleError::new(format!("{pointer}/k"), message));
-                }
-                self.visit_all(of, pointer, depth, negated_by)
-            }
-            Rule::Not { of } => {
-                let negated_by = if negated_by.is_none() { Some(pointer) } else { None };
-                self.visit(of, &format!("{pointer}/of"), depth + 1, negated_by)
-            }
-            Rule::Erc721Balance { at_least, .. } => {
-                if at_least.is_zero() {
-                    return Err(RuleError::new(format!("{pointer}/atLeast"), ZERO_MINIMUM));
-                }
-                let lint = negated_by.map(|pointer| Lint {
-                    pointer: pointer.to_owned(),
-                    code: LintCode::NotOverBalance,
-                });
-                let new = lint.filter(|lint| !self.lints.contains(lint));
-                self.lints.extend(new);
-                Ok(())
-            }
-        }
-    }
-
-    fn visit_all(
-        &mut self,
-        of: &[Rule],
-        pointer: &str,
-        depth: usize,
-        negated_by: Option<&str>,
-    ) -> Result<(), RuleError> {
-        if of.is_empty() {
-            return Err(RuleError::new(
-                format!("{pointer}/of"),
-                "is empty: a rule needs at least one branch",
-            ));
-        }
-        for (index, branch) in of.iter().enumerate() {
-            self.visit(branch, &format!("{pointer}/of/{index}"), depth + 1, negated_by)?;
-        }
-        Ok(())
-    }
-}
-
-const ZERO_MINIMUM: &str = "must be at least 1: everybody holds zero";
-
-fn within_bounds(nodes: usize, depth: usize, pointer: &str) -> Result<(), RuleError> {
-    if nodes > MAX_NODES {
-        return Err(RuleError::new(
-            pointer,
-            format!("is one node too many: a rule has at most {MAX_NODES}"),
-        ));
-    }
-    if depth > MAX_DEPTH {
-        return Err(RuleError::new(
-            pointer,
-            format!("is too deep: a rule has at most {MAX_DEPTH} levels"),
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,14 @@ use serde_json::{Value, json};
 
 use super::decide::{at_least, not};
 use super::*;
-use crate::domain::{Amount, ChainId, Eligibility, Reading};
+use crate::domain::{
+    Aggregation, Amount, Asset, ChainId, ContractAt, Contracts, Eligibility, Gap, IdRange, PlanId, Reading,
+    UserId,
+};
+
+mod brute_force;
+mod flat;
+mod holdings;
 
 use Eligibility::{Eligible, Ineligible, Unknown};
 
@@ -14,10 +21,58 @@ const OUTCOMES: [Eligibility; 3] = [Eligible, Ineligible, Unknown];
 
 fn leaf(contract: u8, minimum: u64) -> Rule {
     Rule::Erc721Balance {
-        chain_id: ChainId(1),
-        contract: Address::repeat_byte(contract),
+        contracts: Contracts::one(ChainId(1), Address::repeat_byte(contract)),
         at_least: Amount::from(minimum),
+        aggregation: Aggregation::Sum,
     }
+}
+
+/// A configuration with one token of 6 decimals, and a plan with an alias.
+struct Here;
+
+impl Surroundings for Here {
+    fn decimals(&self, chain: ChainId, contract: Address) -> Option<u8> {
+        (chain == ChainId(1) && contract == Address::repeat_byte(6)).then_some(6)
+    }
+
+    fn plan(&self, name: &str) -> Option<PlanId> {
+        matches!(name, "pro" | "Professional").then(|| PlanId::from("pro"))
+    }
+}
+
+fn parse(value: &Value) -> Result<Parsed, RuleError> {
+    super::parse(value, &Here)
+}
+
+/// One wallet whose balances follow from the contract's first byte.
+struct ByContract<F>(F);
+
+impl<F: Fn(usize) -> Reading> Readings for ByContract<F> {
+    fn user(&self) -> Option<&UserId> {
+        None
+    }
+
+    fn wallets(&self) -> &[Address] {
+        &[Address::ZERO]
+    }
+
+    fn balance(&self, at: &ContractAt, _: Asset, _: Address) -> Reading {
+        self.0(usize::from(at.contract.0[0]))
+    }
+
+    fn holds_one_in(&self, at: &ContractAt, _: &[IdRange], _: Address) -> Reading {
+        self.0(usize::from(at.contract.0[0]))
+    }
+
+    fn plan_active(&self, _: &PlanId) -> Reading {
+        UNREAD
+    }
+}
+
+const UNREAD: Reading = Reading::Unknown(Gap::NotRead);
+
+fn decide(rule: &Rule, reading: impl Fn(usize) -> Reading) -> crate::domain::Decision {
+    super::decide(rule, &ByContract(reading))
 }
 
 fn leaf_json() -> Value {
@@ -99,7 +154,10 @@ fn each_refusal_points_to_its_place() {
             with("contract", json!(CONTRACT.replace('B', "b"))),
             "/of/1/contract",
         ),
-        (with("type", json!("erc20_balance")), "/of/1/type"),
+        (with("type", json!("native_balance")), "/of/1/type"),
+        (with("heldFor", json!("1d")), "/of/1/heldFor"),
+        (with("atBlock", json!(7)), "/of/1/atBlock"),
+        (with("aggregation", json!("max")), "/of/1/aggregation"),
     ] {
         assert_eq!(pointer_of(&value), pointer, "{value}");
     }
@@ -109,16 +167,16 @@ fn each_refusal_points_to_its_place() {
 fn leaves_to_come_are_not_available_rather_than_unknown() {
     for (value, message) in [
         (
-            json!({"type": "plan_active", "plan": "pro"}),
-            "is \"plan_active\", which is not available",
+            json!({"type": "contract_call"}),
+            "is \"contract_call\", which is not available yet",
         ),
         (
-            json!({"type": "erc20", "contractAddress": CONTRACT}),
-            "is \"erc20\", which is not available",
+            json!({"type": "native", "contractAddress": CONTRACT}),
+            "is \"native\", which is not available yet",
         ),
         (
             json!({"type": "erc721", "contractAddress": CONTRACT, "condition": {"type": "trait_match"}}),
-            "is \"trait_match\", which is not available",
+            "is \"trait_match\", which is not available yet",
         ),
         (
             json!({"type": "erc20"}),
@@ -140,62 +198,6 @@ fn checksums_are_checked_where_there_are_any() {
         let parsed = parse(&json!({"type": "erc721_balance", "chainId": 1, "contract": text})).unwrap();
         assert_eq!(needs(&parsed.rule)[0].contract, contract);
     }
-}
-
-#[test]
-fn the_flat_shape_becomes_one_leaf() {
-    let flat = |chain: Value, condition: Value| {
-        json!({"name": "Apes", "type": "erc721", "contractAddress": CONTRACT, "chainId": chain,
-            "condition": condition, "action": {"type": "grant_access"}})
-    };
-    let expected = |chain, minimum: u64| Rule::Erc721Balance {
-        chain_id: ChainId(chain),
-        contract: CONTRACT.parse().unwrap(),
-        at_least: Amount::from(minimum),
-    };
-    let minimum = |value: Value| json!({"type": "minimum_balance", "minimumBalance": value});
-    for (chain, id) in [
-        (json!(1), 1),
-        (json!("0x89"), 137),
-        (json!("eip155:10"), 10),
-        (json!("42161"), 42_161),
-        (json!("ethereum"), 1),
-        (json!("Polygon"), 137),
-        (json!("arbitrum"), 42_161),
-        (json!("optimism"), 10),
-        (json!("base"), 8_453),
-        (json!("bsc"), 56),
-    ] {
-        assert_eq!(
-            parse(&flat(chain, minimum(json!("3")))).unwrap().rule,
-            expected(id, 3)
-        );
-    }
-    for condition in [
-        json!(null),
-        json!({}),
-        json!({"type": "minimum_balance"}),
-        minimum(json!(1)),
-    ] {
-        assert_eq!(parse(&flat(json!(1), condition)).unwrap().rule, expected(1, 1));
-    }
-    for (condition, pointer) in [
-        (json!("minimum_balance"), "/condition"),
-        (json!({"minimumBalance": "1"}), "/condition/type"),
-        (minimum(json!("0")), "/condition/minimumBalance"),
-        (minimum(json!("1.5")), "/condition/minimumBalance"),
-        (
-            json!({"type": "minimum_balance", "tokenId": "7"}),
-            "/condition/tokenId",
-        ),
-    ] {
-        assert_eq!(pointer_of(&flat(json!(1), condition)), pointer);
-    }
-    assert_eq!(pointer_of(&flat(json!("sepolia"), json!(null))), "/chainId");
-    assert_eq!(
-        pointer_of(&json!({"type": "erc721", "contractAddress": 5, "chainId": 1})),
-        "/contractAddress"
-    );
 }
 
 #[test]
@@ -259,8 +261,8 @@ fn the_trace_names_every_leaf_with_its_place_and_value() {
             leaf(3, 2),
         ],
     };
-    let decision = decide(&rule, |read| match read.contract.0[0] {
-        3 => Reading::Unknown,
+    let decision = decide(&rule, |contract| match contract {
+        3 => UNREAD,
         other => Reading::Known(U256::from(other)),
     });
     assert_eq!(decision.eligibility, Eligible);
@@ -269,19 +271,23 @@ fn the_trace_names_every_leaf_with_its_place_and_value() {
         .iter()
         .map(|leaf| (leaf.pointer.as_str(), leaf.reading, leaf.at_least, leaf.outcome))
         .collect();
+    let number = U256::from::<u64>;
     assert_eq!(
         trace,
         [
-            ("/of/0", Reading::Known(U256::from(1)), U256::from(1), Eligible),
+            ("/of/0", Reading::Known(number(1)), Some(number(1)), Eligible),
             (
                 "/of/1/of/of/0",
-                Reading::Known(U256::from(2)),
-                U256::from(3),
+                Reading::Known(number(2)),
+                Some(number(3)),
                 Ineligible
             ),
-            ("/of/2", Reading::Unknown, U256::from(2), Unknown),
+            ("/of/2", UNREAD, Some(number(2)), Unknown),
         ]
     );
+    let read = &decision.trace[1].reads[0];
+    assert_eq!((read.at.contract.0[0], read.wallet), (2, Address::ZERO));
+    assert_eq!(read.reading, Reading::Known(number(2)));
 }
 
 #[test]
@@ -296,12 +302,12 @@ fn a_minimum_is_inclusive() {
             outcome
         );
     }
-    assert_eq!(decide(&leaf(1, 5), |_| Reading::Unknown).eligibility, Unknown);
+    assert_eq!(decide(&leaf(1, 5), |_| UNREAD).eligibility, Unknown);
 }
 
 #[test]
 fn a_combinator_that_is_not_sound_decides_nothing() {
-    let held = |_: &BalanceRead| Reading::Known(U256::MAX);
+    let held = |_| Reading::Known(U256::MAX);
     for rule in [
         Rule::All { of: vec![] },
         Rule::Any { of: vec![] },
@@ -364,10 +370,10 @@ fn every_truth_table_is_kleenes() {
     assert_eq!(OUTCOMES.map(not), [Ineligible, Eligible, Unknown]);
     // The two classical tables, by the tree itself.
     for outcomes in all_outcomes(2) {
-        let reading = |read: &BalanceRead| match outcomes[usize::from(read.contract.0[0])] {
+        let reading = |contract: usize| match outcomes[contract] {
             Eligible => Reading::Known(U256::from(1)),
             Ineligible => Reading::Known(U256::ZERO),
-            Unknown => Reading::Unknown,
+            Unknown => UNREAD,
         };
         let of = vec![leaf(0, 1), leaf(1, 1)];
         let (all, any) = (Rule::All { of: of.clone() }, Rule::Any { of });
@@ -421,8 +427,12 @@ fn holds(rule: &Rule, balances: &[u64; 5]) -> bool {
             held >= usize::try_from(*k).unwrap()
         }
         Rule::Erc721Balance {
-            contract, at_least, ..
-        } => U256::from(balances[usize::from(contract.0[0])]) >= at_least.0,
+            contracts, at_least, ..
+        } => {
+            let contract = contracts.as_slice()[0].contract;
+            U256::from(balances[usize::from(contract.0[0])]) >= at_least.0
+        }
+        leaf => panic!("{leaf:?} is judged elsewhere"),
     }
 }
 
@@ -435,9 +445,8 @@ fn no_value_of_an_unknown_balance_contradicts_a_known_answer() {
         validate(&rule).unwrap();
         let readings: [Option<u64>; 5] =
             std::array::from_fn(|_| (random.below(2) == 0).then(|| random.below(5)));
-        let decision = decide(&rule, |read| {
-            readings[usize::from(read.contract.0[0])]
-                .map_or(Reading::Unknown, |balance| Reading::Known(U256::from(balance)))
+        let decision = decide(&rule, |contract| {
+            readings[contract].map_or(UNREAD, |balance| Reading::Known(U256::from(balance)))
         });
         // Minimums are 1 to 3, so 0 to 3 are all the balances that can differ.
         for world in 0..4_u64.pow(5) {

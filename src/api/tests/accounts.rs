@@ -14,13 +14,6 @@ const RESUME: &str = "/api/billing/subscription/resume?tenantId=acme";
 const PREVIEW: &str = "/api/billing/subscription/preview?tenantId=acme";
 
 impl Api {
-    async fn put(&self, path: &str, body: Value) -> Answer {
-        let request = self.request(Method::PUT, path);
-        let request = request.header(CONTENT_TYPE, "application/json");
-        self.send(request.body(Body::from(body.to_string())).unwrap())
-            .await
-    }
-
     /// Reads one block that holds payments of so much by Alice, each in a transaction of its own.
     async fn receive(&self, amounts: &[&Value]) {
         let opened = OpenChain {

@@ -56,6 +56,7 @@ pub(super) const EXPECTED: &[(&str, Needs)] = &[
     ("GET /api/token-gates", Needs::User(Role::Admin)),
     ("POST /api/token-gates", Needs::User(Role::Admin)),
     ("GET /api/token-gates/{id}", Needs::User(Role::Admin)),
+    ("PUT /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("DELETE /api/token-gates/{id}", Needs::User(Role::Admin)),
     ("POST /api/billing/crypto/claim", Needs::User(Role::User)),
     ("GET /api/billing/crypto/verify/{txHash}", Needs::User(Role::User)),

@@ -71,6 +71,129 @@ async fn both_published_shapes_become_a_tree_of_one_leaf() {
     assert_eq!(made.body["action"], json!({"type": "grant_access"}));
 }
 
+#[tokio::test]
+async fn published_shapes_of_every_standard_are_stored_in_base_units() {
+    let api = Api::open().await;
+    let at = |kind: &str, contract: Address| json!({"tokenType": kind, "contractAddress": contract.to_string(), "network": 31337});
+    let with = |mut shape: Value, field: &str, value: Value| {
+        shape[field] = value;
+        shape
+    };
+    let tokens = with(at("erc721", NFT), "tokenIds", json!(["7", 9]));
+    let passes = with(at("ERC1155", NFT), "tokenIds", json!(["7"]));
+    let coins = with(at("erc20", USDC), "minBalance", json!("1.5"));
+    let others = with(at("erc20", NFT), "minBalance", json!(2));
+    for (shape, expected) in [
+        (tokens, json!({"type": "erc721_token", "ids": ["7", "9"]})),
+        (
+            with(passes, "minTokenCount", json!("3")),
+            json!({"type": "erc1155_balance", "ids": ["7"], "atLeast": "3"}),
+        ),
+        (
+            coins,
+            json!({"type": "erc20_balance", "atLeast": "1500000", "decimals": 6}),
+        ),
+        (
+            with(others, "decimals", json!(18)),
+            json!({"type": "erc20_balance", "atLeast": "2000000000000000000", "decimals": 18}),
+        ),
+    ] {
+        let made = api.post(GATES, shape).await;
+        let mut rule = made.ok()["rule"].clone();
+        for field in ["chainId", "contract"] {
+            rule.as_object_mut().unwrap().remove(field).unwrap();
+        }
+        assert_eq!(rule, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_is_changed_in_part_and_as_a_whole() {
+    let api = Api::open().await;
+    let made = api.post(GATES, tree()).await;
+    let path = format!("{}?tenantId=acme", made.header("location"));
+    let renamed = api.put(&path, json!({"name": "Friends", "enabled": false})).await;
+    let mut expected = made.ok().clone();
+    expected["name"] = "Friends".into();
+    expected["enabled"] = false.into();
+    assert_eq!(renamed.ok(), &expected);
+    let rule = json!({"type": "not", "of": leaf()});
+    let whole = json!({"description": "all", "action": {"type": "grant_access"}, "rule": rule});
+    let changed = api.put(&path, whole).await;
+    assert_eq!(changed.ok()["rule"]["type"], "not");
+    assert_eq!(changed.body["lints"][0]["code"], "not_over_balance");
+    assert_eq!(changed.body["description"], "all");
+    let flat = json!({"type": "erc20", "contractAddress": USDC.to_string(), "chainId": 31337,
+        "condition": {"type": "minimum_balance", "minimumBalance": "5"}, "description": ""});
+    let changed = api.put(&path, flat).await;
+    assert_eq!(changed.ok()["rule"]["type"], "erc20_balance");
+    assert_eq!(changed.body["name"], "Friends", "what is left out stays");
+    assert_eq!(changed.body["description"], Value::Null);
+    assert_eq!(api.get(&path).await.ok(), &changed.body);
+    assert_eq!(
+        api.engine.watches(ANVIL).len(),
+        2,
+        "the new rule's contract is watched"
+    );
+    let elsewhere = path.replace("acme", "other");
+    api.put(&elsewhere, json!({}))
+        .await
+        .refused(404, "GATE_NOT_FOUND");
+    for (body, status, field) in [
+        (json!({"name": " "}), 422, "name"),
+        (json!({"description": "\u{0}"}), 422, "description"),
+        (json!({"enabled": "yes"}), 400, "enabled"),
+        (
+            json!({"action": {"type": "grant_role", "roleId": ""}}),
+            422,
+            "roleId",
+        ),
+        (json!({"rule": {"type": "all", "of": []}}), 422, "rule.of"),
+        (json!({"rule": 7}), 422, "rule"),
+        (json!({"condition": {}}), 400, "condition"),
+        (
+            json!({"rule": {"type": "erc721_balance", "chainId": 5, "contract": NFT.to_string()}}),
+            422,
+            "chainId",
+        ),
+    ] {
+        let answer = api.put(&path, body.clone()).await;
+        assert_refused_at(&answer, (&body, status, field));
+    }
+    assert_eq!(api.get(&path).await.ok(), &changed.body);
+}
+
+#[tokio::test]
+async fn rules_over_plans_and_lists_are_answered_without_any_chain() {
+    let api = Api::open().await;
+    let plan = json!({"name": "Free", "rule": {"type": "plan_active", "plan": "free"}});
+    let list = json!({"name": "Friends", "rule": {"type": "allowlist", "users": ["alice"], "wallets": []}});
+    let gates = [api.post(GATES, plan).await, api.post(GATES, list).await];
+    let gates = gates.each_ref().map(|made| made.ok()["id"].clone());
+    let answers = async |mut who: Value| {
+        who["gateIds"] = json!(gates);
+        let view = api.post(VERIFY, who).await;
+        let results = view.ok()["results"].as_array().unwrap().clone();
+        results
+            .iter()
+            .map(|result| (result["eligibility"].clone(), result["stale"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let fresh = |word: &str| (json!(word), json!(false));
+    assert_eq!(
+        answers(json!({"userId": "alice"})).await,
+        [fresh("eligible"), fresh("eligible")]
+    );
+    assert_eq!(
+        answers(json!({"userId": "bob"})).await,
+        [fresh("eligible"), fresh("ineligible")]
+    );
+    assert_eq!(
+        answers(json!({"wallet": ALICE.to_string()})).await,
+        [fresh("eligible"), fresh("unknown")]
+    );
+}
+
 #[track_caller]
 fn assert_refused_at(answer: &Answer, (body, status, field): (&Value, u16, &str)) {
     assert_eq!(answer.body["field"], field, "{body} {}", answer.text);
@@ -93,7 +216,13 @@ async fn a_wrong_leaf_is_refused_at_its_place_in_the_tree() {
         ("atLeast", json!(-1), "rule.of[1].atLeast"),
         ("atLeast", json!(1.5), "rule.of[1].atLeast"),
         ("atMost", json!(1), "rule.of[1].atMost"),
-        ("type", json!("erc20_balance"), "rule.of[1].type"),
+        ("type", json!("native_balance"), "rule.of[1].type"),
+        ("type", json!("contract_call"), "rule.of[1].type"),
+        ("type", json!("erc721_trait"), "rule.of[1].type"),
+        ("heldFor", json!("1d"), "rule.of[1].heldFor"),
+        ("atBlock", json!(5), "rule.of[1].atBlock"),
+        ("aggregation", json!("most"), "rule.of[1].aggregation"),
+        ("contracts", json!([]), "rule.of[1].chainId"),
         ("chainId", json!("atlantis"), "rule.of[1].chainId"),
         ("chainId", json!(1), "chainId"),
     ] {
@@ -184,10 +313,22 @@ async fn a_wrong_field_of_a_published_shape_is_named_in_its_words() {
     let api = Api::open().await;
     let flat = json!({"type": "erc721", "contractAddress": NFT.to_string(), "chainId": 31337});
     let network = json!({"tokenType": "erc721", "contractAddress": NFT.to_string(), "network": 31337});
+    let coins = json!({"tokenType": "erc20", "contractAddress": USDC.to_string(), "network": 31337,
+        "minBalance": "1.5"});
+    let unknown = json!({"tokenType": "erc20", "contractAddress": NFT.to_string(), "network": 31337,
+        "minBalance": "1.5"});
     for (shape, field, value, status, place) in [
         (&flat, "chainId", json!("atlantis"), 422, "chainId"),
         (&flat, "contractAddress", json!("0x"), 422, "contractAddress"),
-        (&flat, "type", json!("erc20"), 422, "type"),
+        (&flat, "type", json!("native"), 422, "type"),
+        (&flat, "type", json!("erc20"), 422, "condition.type"),
+        (
+            &flat,
+            "condition",
+            json!({"type": "specific_token", "tokenId": "x"}),
+            422,
+            "condition.tokenId",
+        ),
         (
             &flat,
             "condition",
@@ -197,9 +338,18 @@ async fn a_wrong_field_of_a_published_shape_is_named_in_its_words() {
         ),
         (&flat, "nonsense", json!(1), 400, "nonsense"),
         (&network, "network", json!("atlantis"), 422, "network"),
-        (&network, "tokenType", json!("erc1155"), 422, "tokenType"),
+        (&network, "tokenType", json!("erc404"), 422, "tokenType"),
         (&network, "minTokenCount", json!(0), 422, "minTokenCount"),
-        (&network, "tokenIds", json!(["1"]), 422, "tokenIds"),
+        (&network, "minBalance", json!("x"), 422, "minBalance"),
+        (&network, "tokenIds", json!(["1", "x"]), 422, "tokenIds[1]"),
+        (&network, "tokenIds", json!("1"), 400, "tokenIds"),
+        (&coins, "minBalance", json!("0"), 422, "minBalance"),
+        (&coins, "minBalance", json!("0.0000001"), 422, "minBalance"),
+        (&coins, "minBalance", json!(null), 422, "minBalance"),
+        (&coins, "minTokenCount", json!(1), 422, "minTokenCount"),
+        (&coins, "tokenIds", json!(["1"]), 422, "tokenIds"),
+        (&coins, "decimals", json!(18), 422, "decimals"),
+        (&unknown, "name", json!("no decimals"), 422, "decimals"),
     ] {
         let mut body = shape.clone();
         body[field] = value;
@@ -212,13 +362,20 @@ async fn a_wrong_field_of_a_published_shape_is_named_in_its_words() {
 async fn an_unread_chain_answers_unknown_and_never_no() {
     let api = Api::open().await;
     api.post(GATES, tree()).await.ok();
-    let answer = api.post(VERIFY, json!({"userId": "alice"})).await;
+    let answer = api.post(VERIFY, json!({"wallet": ALICE.to_string()})).await;
     let view = answer.ok();
     assert_eq!(view["results"][0]["eligibility"], "unknown");
     assert_eq!(view["results"][0]["hasAccess"], false);
     assert_eq!(view["results"][0]["stale"], true);
     assert_eq!(view["results"][0]["asOf"], json!([]));
     assert_eq!(view["results"][0]["trace"][0]["reading"], Value::Null);
+    assert_eq!(view["results"][0]["trace"][0]["unknown"], "not_read");
+    let none = api.post(VERIFY, json!({"userId": "alice"})).await;
+    assert_eq!(
+        none.ok()["results"][0]["eligibility"],
+        "ineligible",
+        "who has proven no wallet holds nothing, whatever the chain says"
+    );
 }
 
 #[tokio::test]
@@ -249,8 +406,12 @@ async fn a_decision_names_its_blocks_and_its_reasons() {
     assert_eq!(
         result["trace"],
         json!([{
-            "pointer": "", "chainId": 31337, "contract": NFT.to_checksum(None), "reading": "1", "atLeast": "1",
-            "outcome": "eligible",
+            "pointer": "", "type": "erc721_balance", "reading": "1", "atLeast": "1", "outcome": "eligible",
+            "reads": [{
+                "chainId": 31337, "contract": NFT.to_checksum(None), "wallet": ALICE.to_checksum(None),
+                "reading": "1", "blockNumber": 3,
+            }],
+            "readsOmitted": 0,
         }])
     );
     let stranger = api

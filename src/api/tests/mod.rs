@@ -295,6 +295,14 @@ impl Api {
         self.post_with(path, &[], body).await
     }
 
+    async fn put(&self, path: &str, body: Value) -> Answer {
+        let request = self
+            .request(Method::PUT, path)
+            .header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+
     async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Value>) -> Answer {
         let mut request = self
             .request(Method::POST, path)

@@ -1,6 +1,6 @@
 //! Nodes within the test: a socket that the test plays by hand, and an HTTP node over a small true chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,8 +24,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::chain::{Internet, LogFilter, Network};
 use crate::config;
-use crate::domain::TRANSFER;
 use crate::domain::{ChainId, Finality};
+use crate::domain::{Scope, Standard, TRANSFER};
 
 pub const CHAIN: u64 = 31_337;
 pub const TOKEN: Address = Address::repeat_byte(0x11);
@@ -39,14 +39,14 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
         .expect("it never came")
 }
 
+/// A contract of which the ERC-20 transfers are asked for.
+pub fn coins(contract: Address) -> BTreeMap<Address, Scope> {
+    BTreeMap::from([(contract, Scope::of(Standard::Erc20))])
+}
+
 pub fn filter() -> LogFilter {
     let set = |address| BTreeSet::from([address]);
-    LogFilter::new(
-        &set(TOKEN),
-        &set(TREASURY),
-        &set(GATE),
-        &BTreeSet::from([TRANSFER]),
-    )
+    LogFilter::new(&set(TOKEN), &set(TREASURY), &coins(GATE))
 }
 
 pub fn internet() -> Arc<dyn Network> {

@@ -1,6 +1,6 @@
 //! Headers and receipts as a real node wrote them, and what happens to them when a bit is changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::consensus::Header as FullHeader;
 use alloy::primitives::{Address, B256, Bloom, b256};
@@ -11,8 +11,8 @@ use crate::chain::header::first_unlinked;
 use crate::chain::levels::Verification;
 use crate::chain::logs::WireLog;
 use crate::chain::proof::{Proven, WireReceipt, prove_receipts, sort_into_blocks};
+use crate::chain::tests::node::coins;
 use crate::chain::{Hit, LogFilter, RawHeader, Unproven};
-use crate::domain::TRANSFER;
 use crate::domain::{Header, Level, LogEntry};
 
 /// One block of anvil 1.7.1: receipts of types 0, 1 and 2, one of them failed, six logs, one contract with four topics.
@@ -45,17 +45,11 @@ fn money() -> LogFilter {
         BTreeSet::from([address("token")]),
         BTreeSet::from([address("treasury")]),
     );
-    LogFilter::new(&token, &treasury, &BTreeSet::new(), &BTreeSet::new())
+    LogFilter::new(&token, &treasury, &BTreeMap::new())
 }
 
 fn holdings() -> LogFilter {
-    let contract = BTreeSet::from([address("emitter")]);
-    LogFilter::new(
-        &BTreeSet::new(),
-        &BTreeSet::new(),
-        &contract,
-        &BTreeSet::from([TRANSFER]),
-    )
+    LogFilter::new(&BTreeSet::new(), &BTreeSet::new(), &coins(address("emitter")))
 }
 
 #[test]
@@ -462,13 +456,8 @@ fn money_always_wants_receipts() {
 
 #[test]
 fn a_bloom_without_us_is_proof_enough() {
-    let nobody = BTreeSet::from([Address::repeat_byte(0x77)]);
-    let filter = LogFilter::new(
-        &BTreeSet::new(),
-        &BTreeSet::new(),
-        &nobody,
-        &BTreeSet::from([TRANSFER]),
-    );
+    let nobody = coins(Address::repeat_byte(0x77));
+    let filter = LogFilter::new(&BTreeSet::new(), &BTreeSet::new(), &nobody);
     let (logs, level, receipts) = sort(vec![json!([])], &filter).unwrap();
     assert_eq!((logs.len(), level, receipts), (0, Level::Receipts, false));
 }

@@ -8,7 +8,8 @@ use alloy::primitives::{Address, B256, Bloom, Bytes};
 use serde_json::{Value, json};
 
 use super::node::{
-    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, endpoint, filter, internet, settings, transfer,
+    CHAIN, Chain, Fault, GATE, HttpNode, TOKEN, TREASURY, coins, endpoint, filter, internet, settings,
+    transfer,
 };
 use crate::chain::{ChainError, ChainReader, ErrorClass, LogFilter, Unproven, connect};
 use crate::clock::Clock;
@@ -59,12 +60,7 @@ fn chain() -> Chain {
 
 fn holdings() -> LogFilter {
     let none = BTreeSet::new();
-    LogFilter::new(
-        &none,
-        &none,
-        &BTreeSet::from([GATE]),
-        &BTreeSet::from([crate::domain::TRANSFER]),
-    )
+    LogFilter::new(&none, &none, &coins(GATE))
 }
 
 fn reason(error: &ChainError) -> Option<Unproven> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::node::{
-    Chain, GATE, HttpNode, SocketNode, TREASURY, endpoint, filter, internet, settings, soon, transfer,
+    Chain, GATE, HttpNode, SocketNode, TREASURY, coins, endpoint, filter, internet, settings, soon, transfer,
 };
 use crate::chain::identity::Identity;
 use crate::chain::levels::Verification;
@@ -185,14 +185,8 @@ async fn a_new_filter_is_subscribed_to_before_the_old_one_is_left() {
     expect_connected(&mut stream).await;
     stream.set_filter(filter());
     let gate = Address::repeat_byte(0x99);
-    let one = |address| std::collections::BTreeSet::from([address]);
     let nothing = std::collections::BTreeSet::new();
-    stream.set_filter(LogFilter::new(
-        &nothing,
-        &nothing,
-        &one(gate),
-        &[crate::domain::TRANSFER].into(),
-    ));
+    stream.set_filter(LogFilter::new(&nothing, &nothing, &coins(gate)));
     let params = line.serve("eth_subscribe", json!("new-logs")).await;
     assert_eq!(params[1]["address"], json!([gate]));
     let mut left: Vec<Value> = Vec::new();

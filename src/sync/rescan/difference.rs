@@ -5,7 +5,7 @@ use std::fmt;
 use alloy::primitives::{Address, B256};
 use serde::Serialize;
 
-use crate::domain::{Amount, PaymentKey};
+use crate::domain::{Amount, PaymentKey, Standard, TokenId};
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -124,6 +124,11 @@ pub enum Difference {
         contract: Address,
         /// Whose.
         holder: Address,
+        /// By which standard's events.
+        standard: Standard,
+        /// Of which token, where it is of one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<TokenId>,
         /// As it is stored.
         here: Amount,
         /// As the chain proves it.
@@ -180,12 +185,17 @@ impl fmt::Display for Difference {
             Self::BalanceDiffers {
                 contract,
                 holder,
+                token,
                 here,
                 there,
-            } => write!(
-                f,
-                "balance differs: contract {contract} holder {holder}: {here} here, {there} on the chain"
-            ),
+                ..
+            } => {
+                write!(f, "balance differs: contract {contract} holder {holder}")?;
+                if let Some(token) = token {
+                    write!(f, " token {token}")?;
+                }
+                write!(f, ": {here} here, {there} on the chain")
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod compare;
 mod difference;
+mod refold;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use crate::domain::{Amount, BlockRef, ProvenBlock};
 use crate::engine::{CorrectBalances, Correction, Engine, EngineError, RepairBlock, StoredHoldings};
 use crate::ledger::AcceptedMoney;
 use crate::store::Watch;
-use compare::Refolded;
 pub use difference::{Difference, Money, Place};
+use refold::{Differing, Refolded};
 
 /// Blocks that are remembered to be repaired; what is beyond them is found again by the next run.
 const MAX_REPAIRS: usize = 10_000;
@@ -159,7 +160,7 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
             money,
             refolded: whole
                 .iter()
-                .map(|watch| (contract(watch), Refolded::default()))
+                .map(|watch: &&Watch| (watch.contract, Refolded::new(watch)))
                 .collect(),
             parent: None,
             anchor: None,
@@ -177,8 +178,8 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
 
     async fn read(&mut self, reader: &ChainReader) -> Result<(), RescanError> {
         let (from, to) = (self.report.from, self.report.to);
-        let contracts: BTreeSet<Address> = self.stored.watches.iter().map(|watch| watch.contract).collect();
-        let filter = watching::filter(self.settings, &watching::Told::new(), &contracts);
+        let scopes = watching::scopes(&self.stored.watches);
+        let filter = watching::filter(self.settings, &watching::Told::new(), &scopes);
         let bar = Progress::new(&self.settings.name).bar("reading again", to - from + 1);
         let mut pieces = std::pin::pin!(ranges::proven(reader, &filter, (from, to), None));
         while let Some(blocks) = pieces.next().await {
@@ -231,9 +232,9 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
         differences.sort_by_key(Difference::block);
         self.remember(blocks, &differences);
         let settled = self.stored.row.heights.settled.map(|settled| settled.number);
-        for (contract, refolded) in &mut self.refolded {
+        for refolded in self.refolded.values_mut() {
             let counted = blocks.iter().filter(|block| Some(block.header.number) <= settled);
-            counted.for_each(|block| refolded.add(block, *contract));
+            counted.for_each(|block| refolded.add(block));
         }
         self.told(&differences);
         Ok(())
@@ -266,19 +267,22 @@ impl<'a, F: FnMut(&Difference)> Scan<'a, F> {
         let mut corrections = Vec::new();
         for (contract, refolded) in std::mem::take(&mut self.refolded) {
             let stored = self.stored.balances.iter().filter(|row| row.contract == contract);
-            let differing = refolded.differing(stored.map(|row| (row.holder, row.value)));
-            let difference = |(holder, here, there): &_| Difference::BalanceDiffers {
+            let differing = refolded.differing(stored);
+            let difference = |found: &Differing| Difference::BalanceDiffers {
                 contract,
-                holder: *holder,
-                here: Amount(*here),
-                there: Amount(*there),
+                holder: found.holder,
+                standard: found.asset.standard,
+                token: found.asset.id,
+                here: Amount(found.here),
+                there: Amount(found.there),
             };
             let told: Vec<Difference> = differing.iter().map(difference).collect();
             self.told(&told);
-            let correction = |(holder, stored, proven)| Correction {
-                holder,
-                stored,
-                proven,
+            let correction = |found: Differing| Correction {
+                holder: found.holder,
+                asset: found.asset,
+                stored: found.here,
+                proven: found.there,
             };
             corrections.push((contract, differing.into_iter().map(correction).collect()));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
-use tollgate::domain::Reading;
+use tollgate::domain::{Gap, Reading};
 use tollgate::engine::{Candidate, Engine, EngineError, Turn};
 use tollgate::store::{Role, lease};
 
@@ -43,7 +43,7 @@ async fn what_the_leader_wrote_is_answered_by_the_follower(database: Database) {
     world.mine(&[tx(2, vec![nft(MEMBERS, NOBODY, PAYER, 1)])]).await;
     world.link("acme", "jo", &Wallet::of(7)).await;
     world.mine_empty(3).await;
-    assert_eq!(balance(&follower, MEMBERS, PAYER), Reading::Unknown);
+    assert_eq!(balance(&follower, MEMBERS, PAYER), Reading::Unknown(Gap::NotRead));
     assert_caught_up(&mut world, &follower).await;
     assert_eq!(balance(&follower, MEMBERS, PAYER), Reading::Known(U256::from(1)));
     let heights = follower.chain(CHAIN).unwrap().heights;

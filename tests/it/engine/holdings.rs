@@ -1,7 +1,7 @@
 //! What wallets hold: folded from the blocks and from the past, in any order, and undone with a reorg.
 
 use alloy::primitives::{Address, U256};
-use tollgate::domain::{Eligibility, Reading};
+use tollgate::domain::{Asset, Eligibility, Gap, Reading, Standard};
 use tollgate::engine::{CorrectBalances, Correction, EngineError};
 
 use crate::harness::blocks::{Blocks, Tx, nft, tx};
@@ -51,7 +51,8 @@ async fn watching(database: Database) -> World {
 async fn mints_transfers_and_burns_count_once_they_are_settled(database: Database) {
     let mut world = watching(database).await;
     world.mine_empty(4).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), known(0));
+    let unseen = Reading::Unknown(Gap::NoTransfers);
+    assert_eq!(balance(&world.engine, MEMBERS, ALICE), unseen);
     let both = tx(
         1,
         vec![nft(MEMBERS, NOBODY, ALICE, 1), nft(MEMBERS, NOBODY, ALICE, 2)],
@@ -60,7 +61,7 @@ async fn mints_transfers_and_burns_count_once_they_are_settled(database: Databas
     world.mine_empty(1).await;
     assert_eq!(
         balance(&world.engine, MEMBERS, ALICE),
-        known(0),
+        unseen,
         "two confirmations are too few"
     );
     world.mine_empty(1).await;
@@ -95,8 +96,8 @@ async fn a_reorg_takes_balances_back(database: Database) {
     world.mine_empty(1).await;
     assert_eq!(balance(&world.engine, MEMBERS, BOB), known(1));
     world.reorg(3, &[&[]]).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), known(0));
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), known(0));
+    let unseen = Reading::Unknown(Gap::NoTransfers);
+    assert_eq!(balance(&world.engine, MEMBERS, ALICE), unseen);
     world.assert_reload_is_identity().await;
 }
 
@@ -105,16 +106,25 @@ async fn unknown_is_no_answer_until_the_past_is_read(database: Database) {
     world.mine(&[mint(1, ALICE)]).await;
     world.mine_empty(4).await;
     world.watch(MEMBERS).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine(&[mint(2, BOB)]).await;
     world.mine_empty(2).await;
     // The past is three blocks long, and is folded after the blocks that follow it.
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::NotRead)
+    );
     let answer = decide(&world.engine, CHAIN, MEMBERS, ALICE);
     assert_eq!(answer.decision.eligibility, Eligibility::Unknown);
     world.fold(MEMBERS, world.blocks.between(1, 2)).await.unwrap();
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.assert_reload_is_identity().await;
     world.fold_all(MEMBERS).await;
     world.assert_balances(&world.engine, MEMBERS, &HOLDERS, "complete");
@@ -255,7 +265,10 @@ async fn history_of_another_chain_is_refused_and_read_again(database: Database) 
     assert_eq!(world.footprint().await, before);
 
     world.restart_history(MEMBERS).await;
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::NotRead)
+    );
     world.assert_reload_is_identity().await;
     world.activate(&[MEMBERS]).await.unwrap();
     world.mine_empty(3).await;
@@ -279,6 +292,7 @@ async fn balances_are_not_corrected_once_the_history_that_was_compared_is_read_a
         settled: compared.row.heights.settled.unwrap(),
         corrections: vec![Correction {
             holder: ALICE,
+            asset: Asset::all(Standard::Erc721),
             stored: U256::from(1),
             proven: U256::from(2),
         }],
@@ -342,8 +356,14 @@ async fn a_contract_that_moves_what_nobody_had_is_unknown(database: Database) {
     let mut world = watching(database).await;
     world.mine(&[mint(1, ALICE), give(2, BOB, ALICE, 9)]).await;
     world.mine_empty(3).await;
-    assert_eq!(balance(&world.engine, MEMBERS, ALICE), Reading::Unknown);
-    assert_eq!(balance(&world.engine, MEMBERS, BOB), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, ALICE),
+        Reading::Unknown(Gap::Overdrawn)
+    );
+    assert_eq!(
+        balance(&world.engine, MEMBERS, BOB),
+        Reading::Unknown(Gap::Overdrawn)
+    );
     world.assert_reload_is_identity().await;
     world.mine(&[mint(3, BOB)]).await;
     world.mine_empty(2).await;

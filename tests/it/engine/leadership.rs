@@ -1,6 +1,6 @@
 //! Who may write a chain's blocks, and which blocks.
 
-use tollgate::domain::{BlockRef, Level, ProvenBlock, Provider, Reading};
+use tollgate::domain::{BlockRef, Gap, Level, ProvenBlock, Provider, Reading};
 use tollgate::engine::{EngineError, ResetChain};
 use tollgate::store;
 
@@ -181,7 +181,10 @@ async fn a_chain_that_was_started_anew_is_forgotten_and_read_anew(database: Data
     let (chain, fence) = (CHAIN, world.fence);
     world.engine.execute(ResetChain { chain, fence }).await.unwrap();
     assert_eq!(world.plan("acme"), "free");
-    assert_eq!(balance(&world.engine, MEMBERS, PAYER), Reading::Unknown);
+    assert_eq!(
+        balance(&world.engine, MEMBERS, PAYER),
+        Reading::Unknown(Gap::NotRead)
+    );
     assert!(column(&world.store, "select id from charge").await.is_empty());
     let mut conn = world.store.read().await.unwrap();
     let source = store::source(&mut conn, Provider::Crypto, "acme/pro")

@@ -98,7 +98,8 @@ async fn only_who_names_an_earlier_block_has_a_contract_read_again(database: Dat
     };
     world.engine.execute(from(Some(3))).await.unwrap();
     world.activate(&[MEMBERS]).await.unwrap();
-    world.mine_empty(4).await;
+    world.mine(&[tx(1, vec![nft(MEMBERS, NOBODY, ALICE, 1)])]).await;
+    world.mine_empty(3).await;
     world.fold_all(MEMBERS).await;
     let known = |holder: Address| matches!(balance(&world.engine, MEMBERS, holder), Reading::Known(_));
     assert!(known(ALICE));

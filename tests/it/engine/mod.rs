@@ -28,3 +28,4 @@ mod requests;
 mod reviews;
 mod settling;
 mod subscriptions;
+mod tokens;

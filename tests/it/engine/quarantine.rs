@@ -1,6 +1,6 @@
 //! A chain that contradicts what is final: set aside, told of, and resolved by a person one way or the other.
 
-use tollgate::domain::{Evidence, Reading};
+use tollgate::domain::{Evidence, Gap, Reading};
 use tollgate::engine::{EngineError, Quarantine, Resolution, ResolveQuarantine};
 
 use super::finality::{finalized, tier, with_tiers};
@@ -131,7 +131,7 @@ async fn who_accepts_a_reorg_undoes_exactly_what_it_held(database: Database) {
     assert_eq!((heights.settled, heights.finalized), (heights.read, heights.read));
     assert_eq!(
         balance(&world.engine, MEMBERS, PAYER),
-        Reading::Unknown,
+        Reading::Unknown(Gap::NotRead),
         "it is read again"
     );
     world.assert_reload_is_identity().await;

@@ -1,12 +1,14 @@
 //! Requests that come twice, and many at once.
 
 use tollgate::domain::Amount;
-use tollgate::engine::{CreateCharge, CreateGate, CreateKey, EngineError, Idempotency, RevokeKey, Scope};
+use tollgate::engine::{
+    CancelCharge, CreateCharge, CreateGate, CreateKey, EngineError, Idempotency, RevokeKey, Scope,
+};
 
 use crate::harness::databases::{Database, on_both};
 use crate::harness::facts::column;
 use crate::harness::holders::{MEMBERS, gate_on};
-use crate::harness::world::{CHAIN, HOUR_MS, World, asked, pro_for};
+use crate::harness::world::{CHAIN, GRACE_MS, HOUR_MS, TTL_MS, World, asked, origin, pro_for, tenant};
 
 on_both!(
     the_same_key_and_body_give_the_same_answer_and_one_charge,
@@ -16,6 +18,7 @@ on_both!(
     a_refused_request_is_not_remembered,
     many_requests_at_once_for_one_subject_give_one_open_charge,
     many_subjects_at_once_get_amounts_of_their_own,
+    a_tenant_has_so_many_charges_that_wait_and_so_many_amounts_of_a_price,
     a_gate_is_made_once_and_its_contract_watched_once,
     a_key_works_until_it_is_revoked,
 );
@@ -172,4 +175,58 @@ async fn a_key_works_until_it_is_revoked(database: Database) {
     // What is remembered of it is looked up again before long.
     world.wait(10_000);
     assert_eq!(world.engine.caller(&new.key).await.unwrap(), None);
+}
+
+async fn a_tenant_has_so_many_charges_that_wait_and_so_many_amounts_of_a_price(database: Database) {
+    let world = World::settled(database).await;
+    let of_user = |number: usize| CreateCharge {
+        user: Some(format!("user-{number}").parse().unwrap()),
+        ..pro_for("acme")
+    };
+    let refused = |outcome: Result<_, EngineError>| {
+        let is_bound = matches!(
+            outcome,
+            Err(EngineError::Conflict {
+                code: "TOO_MANY_CHARGES",
+                ..
+            })
+        );
+        assert!(is_bound);
+    };
+    let mut open = Vec::new();
+    for number in 0..100 {
+        open.push(asked(&world.engine.execute(of_user(number)).await.unwrap()));
+    }
+    let before = world.footprint().await;
+    refused(world.engine.execute(of_user(100)).await);
+    assert_eq!(world.footprint().await, before);
+    // Who has one is answered with it, and other tenants are not concerned.
+    assert_eq!(
+        asked(&world.engine.execute(of_user(7)).await.unwrap()).id,
+        open[7].id
+    );
+    world.ask("globex").await;
+    // Cancelled ones wait no more, and keep their amounts.
+    for round in 1..=2 {
+        for charge in open.drain(..) {
+            let cancel = CancelCharge {
+                origin: origin(),
+                tenant: tenant("acme"),
+                id: charge.id,
+            };
+            world.engine.execute(cancel).await.unwrap();
+        }
+        for number in 0..100 {
+            let made = world.engine.execute(of_user(100 * round + number)).await;
+            if round == 2 {
+                refused(made);
+                break;
+            }
+            open.push(asked(&made.unwrap()));
+        }
+    }
+    let amounts = column(&world.store, "select due from amount_lease").await;
+    assert_eq!(amounts.len(), 201);
+    world.wait(TTL_MS + GRACE_MS + 2 * HOUR_MS);
+    world.engine.execute(of_user(500)).await.unwrap();
 }

@@ -24,6 +24,28 @@ sol! {
         function balanceOf(address account) external view returns (uint256);
     }
 
+    /// What the tests call of `contracts/PlainToken.sol`.
+    interface PlainToken {
+        function mint(address to, uint256 value) external;
+        function transfer(address to, uint256 value) external returns (bool);
+        function burn(uint256 value) external;
+    }
+
+    /// What the tests call of `contracts/Pass1155.sol`.
+    interface Pass1155 {
+        function mint(address to, uint256 id, uint256 value) external;
+        function mintBatch(address to, uint256[] ids, uint256[] values) external;
+        function safeTransferFrom(address from, address to, uint256 id, uint256 value, bytes data) external;
+        function safeBatchTransferFrom(address from, address to, uint256[] ids, uint256[] values, bytes data) external;
+        function burn(address account, uint256 id, uint256 value) external;
+    }
+
+    /// What the tests call of `contracts/RangeNft.sol`.
+    interface RangeNft {
+        function transferFrom(address from, address to, uint256 id) external;
+        function burn(uint256 id) external;
+    }
+
     /// What the tests call of `contracts/MemberNft.sol`.
     interface MemberNft {
         function mint(address to, uint256 id) external;

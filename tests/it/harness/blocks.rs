@@ -4,7 +4,8 @@
 
 use alloy::primitives::{Address, B256, Bloom, Bytes, U256, keccak256};
 use tollgate::domain::{
-    AUTHORIZATION_USED, BlockRef, Header, Level, LogEntry, Millis, ProvenBlock, TRANSFER,
+    AUTHORIZATION_USED, BlockRef, CONSECUTIVE_TRANSFER, Header, Level, LogEntry, Millis, ProvenBlock,
+    TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE,
 };
 
 /// One log of a transaction.
@@ -54,6 +55,50 @@ pub fn nft(contract: Address, from: Address, to: Address, id: u64) -> Log {
             B256::from(U256::from(id)),
         ],
         data: Bytes::new(),
+    }
+}
+
+/// A movement of ERC-1155 tokens, as (id, value): a `TransferSingle` where it is one, else a `TransferBatch`.
+pub fn passes(contract: Address, from: Address, to: Address, moved: &[(u64, u64)]) -> Log {
+    let word = |number: u64| U256::from(number).to_be_bytes::<32>();
+    let parties = [contract, from, to].map(|address| address.into_word());
+    let (topic, words) = if let [(id, value)] = moved {
+        (TRANSFER_SINGLE, vec![word(*id), word(*value)])
+    } else {
+        let count = u64::try_from(moved.len()).unwrap();
+        let mut words = vec![word(64), word(96 + 32 * count), word(count)];
+        words.extend(moved.iter().map(|(id, _)| word(*id)));
+        words.push(word(count));
+        words.extend(moved.iter().map(|(_, value)| word(*value)));
+        (TRANSFER_BATCH, words)
+    };
+    Log {
+        contract,
+        topics: [vec![topic], parties.to_vec()].concat(),
+        data: Bytes::from(words.concat()),
+    }
+}
+
+/// ERC-721 tokens from one to another, both inclusive, in one event (EIP-2309).
+pub fn consecutive(contract: Address, from: Address, to: Address, (first, last): (U256, U256)) -> Log {
+    Log {
+        contract,
+        topics: vec![
+            CONSECUTIVE_TRANSFER,
+            B256::from(first),
+            from.into_word(),
+            to.into_word(),
+        ],
+        data: Bytes::from(last.to_be_bytes_vec()),
+    }
+}
+
+/// A log of this signature, and of no shape that it has.
+pub fn garbage(contract: Address, topic: B256) -> Log {
+    Log {
+        contract,
+        topics: vec![topic],
+        data: Bytes::from(vec![0xff; 77]),
     }
 }
 

@@ -1,13 +1,12 @@
 //! What the database holds after a scenario, and whether an engine that starts from it answers as the running one does.
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use sqlx::{AssertSqlSafe, Row as _};
-use tollgate::domain::{
-    Amount, ChainId, Gate, GateAction, Heights, Reading, Rule, TenantId, UserId, WalletLink,
-};
-use tollgate::engine::{ChainAnswer, Engine, GateAnswer, TenantView};
+use tollgate::domain::{ChainId, Gate, GateAction, Heights, Reading, Rule, TenantId, UserId, WalletLink};
+use tollgate::engine::{ChainAnswer, Engine, GateAnswer, Subject, TenantView};
 use tollgate::store::{Store, Watch};
 
+use super::holders::nfts;
 use super::world::{CHAIN, World, tenant};
 
 /// Every table that a command may write.
@@ -80,6 +79,15 @@ pub fn balance(engine: &Engine, contract: Address, holder: Address) -> Reading {
 
 /// A gate's answer for one wallet.
 pub fn decide(engine: &Engine, chain_id: ChainId, contract: Address, holder: Address) -> GateAnswer {
+    decide_by(engine, nfts(chain_id, contract), holder)
+}
+
+/// What a rule of one leaf reads of one wallet.
+pub fn reading(engine: &Engine, rule: Rule, holder: Address) -> Reading {
+    decide_by(engine, rule, holder).decision.trace[0].reading
+}
+
+fn decide_by(engine: &Engine, rule: Rule, holder: Address) -> GateAnswer {
     let gate = Gate {
         id: "gate".parse().unwrap(),
         tenant: tenant("acme"),
@@ -87,14 +95,14 @@ pub fn decide(engine: &Engine, chain_id: ChainId, contract: Address, holder: Add
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: Rule::Erc721Balance {
-            chain_id,
-            contract,
-            at_least: Amount(U256::ONE),
-        },
+        rule,
         created_at: 0,
     };
-    engine.decide(&gate, &[holder])
+    let subject = Subject {
+        user: None,
+        wallets: vec![holder],
+    };
+    engine.decide(&gate, &subject)
 }
 
 /// All that an engine answers from memory.

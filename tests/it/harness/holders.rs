@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, U256};
 use serde_json::json;
-use tollgate::domain::{Amount, ChainId, GateAction, ProvenBlock, Reading, Rule};
+use tollgate::domain::{
+    Aggregation, Amount, ChainId, Contracts, Gap, GateAction, ProvenBlock, Reading, Rule,
+};
 use tollgate::engine::{
     ActivateWatches, CreateGate, Engine, EngineError, FoldHistory, Idempotent, RestartHistory,
 };
@@ -17,6 +19,15 @@ use super::world::{CHAIN, World, origin, tenant};
 pub const MEMBERS: Address = Address::repeat_byte(0x71);
 pub const NOBODY: Address = Address::ZERO;
 
+/// One ERC-721 token of a contract.
+pub fn nfts(chain_id: ChainId, contract: Address) -> Rule {
+    Rule::Erc721Balance {
+        contracts: Contracts::one(chain_id, contract),
+        at_least: Amount::from(1),
+        aggregation: Aggregation::Sum,
+    }
+}
+
 /// A gate that one token of `contract` opens.
 pub fn gate_on(chain_id: ChainId, contract: Address) -> CreateGate {
     CreateGate {
@@ -26,11 +37,7 @@ pub fn gate_on(chain_id: ChainId, contract: Address) -> CreateGate {
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: Rule::Erc721Balance {
-            chain_id,
-            contract,
-            at_least: Amount::from(1),
-        },
+        rule: nfts(chain_id, contract),
         from_block: None,
         view: |gate, _| json!({"id": gate.id}),
         idempotency: None,
@@ -51,6 +58,15 @@ pub fn model(blocks: &[ProvenBlock], contract: Address) -> BTreeMap<Address, i64
 }
 
 impl World {
+    /// Makes a gate with this rule, its contracts watched from the chain's first block on.
+    pub async fn make_gate(&self, rule: Rule) -> Idempotent {
+        let command = CreateGate {
+            rule,
+            ..gate_on(CHAIN, MEMBERS)
+        };
+        self.engine.execute(command).await.unwrap()
+    }
+
     /// Watches a contract from the chain's first block on.
     pub async fn watch(&self, contract: Address) -> Idempotent {
         self.engine.execute(gate_on(CHAIN, contract)).await.unwrap()
@@ -78,6 +94,7 @@ impl World {
                 chain,
                 fence,
                 contract,
+                scope: self.watch_of(contract).scope,
                 blocks: blocks.to_vec(),
             })
             .await
@@ -132,10 +149,12 @@ impl World {
         for holder in holders {
             let held = expected.get(holder).copied().unwrap_or_default();
             let known = Reading::Known(U256::from(held.unsigned_abs()));
-            let should = if is_complete && settled.is_some() {
-                known
+            let should = if !is_complete || settled.is_none() {
+                Reading::Unknown(Gap::NotRead)
+            } else if expected.is_empty() {
+                Reading::Unknown(Gap::NoTransfers)
             } else {
-                Reading::Unknown
+                known
             };
             assert_eq!(
                 balance(engine, contract, *holder),

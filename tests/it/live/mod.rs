@@ -17,5 +17,6 @@ mod proxied;
 mod ranges;
 mod refunds;
 mod rescan;
+mod standards;
 mod unprovable;
 pub mod world;

@@ -183,7 +183,8 @@ async fn what_was_deleted_is_told_exactly_and_restored(on: On) {
             "ordinal": 0,
         }),
         json!({
-            "kind": "balance_differs", "contract": nft, "holder": world.payer, "here": "0", "there": "1",
+            "kind": "balance_differs", "contract": nft, "holder": world.payer, "standard": "erc721",
+            "here": "0", "there": "1",
         }),
     ];
     assert_eq!(differences, expected);

@@ -14,13 +14,14 @@ use tollgate::config::{self, Chain, Endpoint};
 use tollgate::domain::{
     Amount, ChainId, Eligibility, Finality, GateAction, GateId, Heights, Interval, Rule, TenantId, Token,
 };
-use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings};
+use tollgate::engine::{ChargeView, CreateCharge, CreateGate, Engine, GateAnswer, Origin, Settings, Subject};
 use tollgate::health::{Database, Health};
 use tollgate::store::Store;
 use tollgate::sync::ChainTask;
 use tollgate::task::Tasks;
 
 use crate::harness::anvil::{Anvil, TestUsdc};
+use crate::harness::holders::nfts;
 use crate::harness::postgres;
 
 pub const CHAIN: ChainId = ChainId(31337);
@@ -189,7 +190,12 @@ impl World {
             .await
     }
 
+    /// A gate that one ERC-721 token of a contract opens.
     pub async fn gate(&self, contract: Address) -> GateId {
+        self.gate_of(nfts(CHAIN, contract)).await
+    }
+
+    pub async fn gate_of(&self, rule: Rule) -> GateId {
         let command = CreateGate {
             origin: Origin {
                 actor: "test".to_owned(),
@@ -200,11 +206,7 @@ impl World {
             description: None,
             enabled: true,
             action: GateAction::GrantAccess,
-            rule: Rule::Erc721Balance {
-                chain_id: CHAIN,
-                contract,
-                at_least: Amount::from(1),
-            },
+            rule,
             from_block: Some(0),
             view: |gate, _| json!({"id": gate.id}),
             idempotency: None,
@@ -215,8 +217,12 @@ impl World {
 
     pub fn decide(&self, gate: &GateId, wallet: Address) -> GateAnswer {
         let tenant: TenantId = "acme".parse().unwrap();
+        let subject = Subject {
+            user: None,
+            wallets: vec![wallet],
+        };
         self.engine
-            .decide(&self.engine.gate(&tenant, gate).unwrap(), &[wallet])
+            .decide(&self.engine.gate(&tenant, gate).unwrap(), &subject)
     }
 
     pub async fn wait_eligibility(&self, gate: &GateId, wallet: Address, wanted: Eligibility) {

@@ -8,7 +8,7 @@ use alloy::primitives::{Address, U256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::{sleep, sleep_until};
-use tollgate::domain::{Amount, ChainId, GateAction, Interval, Rule};
+use tollgate::domain::{GateAction, Interval};
 use tollgate::engine::{CreateCharge, CreateGate, Engine, ExpireCharges, Origin, RefoldDue};
 use tollgate::store::Store;
 
@@ -16,7 +16,6 @@ use super::disk::{Disk, End};
 use super::gate::Keeper;
 use super::miner::{Due, seconds};
 use super::net::{Shared, chain_changed, lock};
-use super::node::CHAIN;
 use super::oracle;
 use super::plan::{DAWN_MS, Plan};
 use super::process::{Instance, Vigil, open, runtime};
@@ -243,11 +242,7 @@ impl Life {
     }
 
     fn gate(&self, contract: Address) {
-        let rule = Rule::Erc721Balance {
-            chain_id: ChainId(CHAIN),
-            contract,
-            at_least: Amount::from(1),
-        };
+        let rule = tx::rule(contract);
         let command = CreateGate {
             origin: origin(),
             tenant: "acme".parse().unwrap(),

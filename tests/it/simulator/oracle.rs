@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use alloy::primitives::{Address, B256, U256};
 use sqlx::AnyConnection;
-use tollgate::domain::{Amount, ChainId, Gate, GateAction, Reading, Rule, Tag};
-use tollgate::engine::Engine;
+use tollgate::domain::{ChainId, Gate, GateAction, Reading, Tag};
+use tollgate::engine::{Engine, Subject};
 use tollgate::health::{Health, Reason};
 
 use super::block::Block;
@@ -17,7 +17,7 @@ use super::node::CHAIN;
 use super::readiness::readiness;
 use super::rows::{self, StoredChain, StoredCharge, StoredPayment};
 use super::truth::{self, Key, Paid};
-use super::tx::{COIN, HOLDERS, MEMBERS};
+use super::tx::{self, COIN, HOLDERS, MEMBERS};
 use super::world::World;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -451,7 +451,6 @@ pub fn judge_answers(shared: &Shared, engine: &Engine) {
 }
 
 fn balance(engine: &Engine, contract: Address, holder: Address) -> Reading {
-    let (chain_id, at_least) = (ChainId(CHAIN), Amount::from(1));
     let gate = Gate {
         id: "gate".parse().unwrap(),
         tenant: "acme".parse().unwrap(),
@@ -459,12 +458,12 @@ fn balance(engine: &Engine, contract: Address, holder: Address) -> Reading {
         description: None,
         enabled: true,
         action: GateAction::GrantAccess,
-        rule: Rule::Erc721Balance {
-            chain_id,
-            contract,
-            at_least,
-        },
+        rule: tx::rule(contract),
         created_at: 0,
     };
-    engine.decide(&gate, &[holder]).decision.trace[0].reading
+    let subject = Subject {
+        user: None,
+        wallets: vec![holder],
+    };
+    engine.decide(&gate, &subject).decision.trace[0].reading
 }

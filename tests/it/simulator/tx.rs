@@ -1,8 +1,9 @@
 //! Transactions: what they do, and the logs by which a chain says so.
 
 use alloy::primitives::{Address, B256, Bytes, Log, U256, address, keccak256};
-use tollgate::domain::TRANSFER;
+use tollgate::domain::{Aggregation, Amount, ChainId, Contracts, Rule, TRANSFER};
 
+use super::node::CHAIN;
 use crate::random::Random;
 
 pub const USDC: Address = address!("0x00000000000000000000000000000000000000bb");
@@ -59,6 +60,25 @@ fn log(contract: Address, topics: Vec<B256>, data: impl Into<Bytes>) -> Log {
 fn transfer(contract: Address, from: Address, to: Address, value: U256) -> Log {
     let topics = vec![TRANSFER, from.into_word(), to.into_word()];
     log(contract, topics, value.to_be_bytes_vec())
+}
+
+/// What a gate on one of the contracts asks for.
+pub fn rule(contract: Address) -> Rule {
+    let (contracts, one) = (Contracts::one(ChainId(CHAIN), contract), Amount::from(1));
+    if contract == COIN {
+        Rule::Erc20Balance {
+            contracts,
+            at_least: Some(one),
+            at_most: None,
+            aggregation: Aggregation::Sum,
+        }
+    } else {
+        Rule::Erc721Balance {
+            contracts,
+            at_least: one,
+            aggregation: Aggregation::Sum,
+        }
+    }
 }
 
 /// Money for the treasury.

@@ -1,7 +1,10 @@
 //! Gates, nonces and wallets.
 
-use alloy::primitives::Address;
-use tollgate::domain::{Amount, Gate, GateAction, Rule, WalletLink, WalletOwner};
+use alloy::primitives::{Address, U256};
+use tollgate::domain::{
+    Aggregation, Amount, ContractAt, Contracts, Gate, GateAction, IdMatch, IdRange, Rule, TokenId,
+    WalletLink, WalletOwner,
+};
 use tollgate::store::{self, Nonce, WalletRelease};
 
 use super::samples::{CHAIN, MOST, TOKEN, begin, open, tenant, user};
@@ -9,17 +12,55 @@ use crate::harness::databases::{Database, on_both};
 
 on_both!(
     a_gate_is_stored_whole_and_removed_by_its_tenant,
+    a_gate_is_changed_by_its_tenant,
     a_nonce_is_used_once_and_forgotten_long_after,
     a_wallet_is_linked_once_in_each_tenant,
     a_wallet_that_was_released_is_remembered_for_a_while,
 );
 
+/// A leaf of each type but one.
+fn other_leaves() -> Vec<Rule> {
+    vec![
+        Rule::Erc20Balance {
+            contracts: Contracts::Many {
+                contracts: vec![ContractAt {
+                    decimals: Some(6),
+                    ..ContractAt::new(CHAIN, TOKEN)
+                }],
+            },
+            at_least: None,
+            at_most: Some(MOST),
+            aggregation: Aggregation::Sum,
+        },
+        Rule::Erc721Token {
+            contracts: Contracts::one(CHAIN, TOKEN),
+            ids: vec![TokenId(MOST.0)],
+            ranges: vec![IdRange {
+                from: TokenId(U256::ZERO),
+                to: TokenId(MOST.0),
+            }],
+        },
+        Rule::Erc1155Balance {
+            contracts: Contracts::one(CHAIN, TOKEN),
+            ids: vec![TokenId(U256::ZERO)],
+            at_least: MOST,
+            id_match: IdMatch::All,
+            aggregation: Aggregation::PerWallet,
+        },
+        Rule::PlanActive { plan: "pro".into() },
+        Rule::Allowlist {
+            wallets: vec![TOKEN],
+            users: vec![user("jo")],
+        },
+    ]
+}
+
 async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
     let (store, _database) = open(database).await;
     let leaf = |at_least| Rule::Erc721Balance {
-        chain_id: CHAIN,
-        contract: TOKEN,
+        contracts: Contracts::one(CHAIN, TOKEN),
         at_least,
+        aggregation: Aggregation::PerWallet,
     };
     let simple = Gate {
         id: "gate-b".parse().unwrap(),
@@ -43,6 +84,7 @@ async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
             Rule::All {
                 of: vec![leaf(Amount::from(4))],
             },
+            Rule::Any { of: other_leaves() },
         ],
     };
     let full = Gate {
@@ -66,6 +108,46 @@ async fn a_gate_is_stored_whole_and_removed_by_its_tenant(database: Database) {
     tx.commit().await.unwrap();
     let mut conn = store.read().await.unwrap();
     assert_eq!(store::gates(&mut conn).await.unwrap(), [simple]);
+}
+
+async fn a_gate_is_changed_by_its_tenant(database: Database) {
+    let (store, _database) = open(database).await;
+    let simple = Gate {
+        id: "gate-b".parse().unwrap(),
+        tenant: tenant("acme"),
+        name: "Members".to_owned(),
+        description: None,
+        enabled: false,
+        action: GateAction::GrantAccess,
+        rule: Rule::PlanActive { plan: "pro".into() },
+        created_at: 5,
+    };
+    let changed = Gate {
+        name: "Friends".to_owned(),
+        description: Some("of ours".to_owned()),
+        enabled: true,
+        action: GateAction::GrantRole {
+            role_id: "friend".to_owned(),
+        },
+        rule: Rule::Any { of: other_leaves() },
+        ..simple.clone()
+    };
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    let mut tx = begin(&store).await;
+    tx.insert_gate(&simple).await.unwrap();
+    let theirs = Gate {
+        tenant: globex.clone(),
+        ..changed.clone()
+    };
+    tx.update_gate(&theirs).await.unwrap();
+    let found = store::gate(tx.conn(), &acme, &simple.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&simple), "another tenant's is not touched");
+    assert_eq!(store::gate(tx.conn(), &globex, &simple.id).await.unwrap(), None);
+    tx.update_gate(&changed).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut conn = store.read().await.unwrap();
+    let found = store::gate(&mut conn, &acme, &simple.id).await.unwrap();
+    assert_eq!(found, Some(changed));
 }
 
 async fn a_nonce_is_used_once_and_forgotten_long_after(database: Database) {

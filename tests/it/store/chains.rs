@@ -1,6 +1,6 @@
 //! Heights, headers, and what is forgotten.
 
-use tollgate::domain::{Heights, Held, Reference, Settled};
+use tollgate::domain::{Asset, ChainId, Heights, Held, Reference, Scope, Settled, Standard};
 use tollgate::store::{self, BalanceRow, Movement, Role};
 
 use super::samples::{
@@ -118,6 +118,7 @@ async fn headers_are_kept_in_order_and_forgotten_from_both_ends(database: Databa
         sender: PAYER,
         recipient: PAYER,
         quantity: MOST.0,
+        asset: Asset::all(Standard::Erc20),
     };
     let movements: Vec<_> = (1..=5).map(movement).collect();
     tx.insert_movements(CHAIN, &movements).await.unwrap();
@@ -164,6 +165,26 @@ async fn a_header_of_the_same_height_is_refused(database: Database) {
     assert_eq!(kept.block.hash, hash(3));
 }
 
+/// A watch that has got somewhere, and a balance of its contract.
+async fn hold(tx: &mut store::WriteTx, chain: ChainId) {
+    let coins = Scope::of(Standard::Erc20);
+    tx.insert_watch(chain, TOKEN, (5, coins)).await.unwrap();
+    let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
+    watch.live_from = Some(9);
+    watch.next_number = 9;
+    watch.first_moved = Some(6);
+    watch.malformed_at = Some(7);
+    watch.crowded_at = Some(8);
+    tx.update_watch(&watch).await.unwrap();
+    let balance = BalanceRow {
+        contract: TOKEN,
+        holder: PAYER,
+        asset: Asset::all(Standard::Erc20),
+        value: MOST.0,
+    };
+    tx.put_balances(chain, &[balance]).await.unwrap();
+}
+
 async fn a_wiped_chain_leaves_others_alone(database: Database) {
     let (store, _database) = open(database).await;
     let mut tx = begin(&store).await;
@@ -173,17 +194,7 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
             .await
             .unwrap();
         tx.insert_header(chain, &header(3)).await.unwrap();
-        tx.insert_watch(chain, TOKEN, 5).await.unwrap();
-        let mut watch = store::watches(tx.conn(), chain).await.unwrap()[0];
-        watch.live_from = Some(9);
-        watch.next_number = 9;
-        tx.update_watch(&watch).await.unwrap();
-        let balance = BalanceRow {
-            contract: TOKEN,
-            holder: PAYER,
-            value: MOST.0,
-        };
-        tx.put_balances(chain, &[balance]).await.unwrap();
+        hold(&mut tx, chain).await;
         let mut charge = charge(&format!("of-{chain}"));
         charge.terms.chain = chain;
         tx.insert_charge(&charge).await.unwrap();
@@ -231,4 +242,6 @@ async fn a_wiped_chain_leaves_others_alone(database: Database) {
         (5, 5, None),
         "it is still watched, from its beginning"
     );
+    let noted = [watch.first_moved, watch.malformed_at, watch.crowded_at];
+    assert_eq!(noted, [None; 3]);
 }

@@ -16,6 +16,7 @@ on_both!(
     the_charges_that_a_wallet_may_pay_are_found,
     an_amount_has_one_charge_at_a_time,
     taken_amounts_of_one_price_are_counted,
+    what_one_tenant_has_taken_is_counted,
     what_an_account_is_folded_from_and_charged_tenants_are_found,
     a_tenants_charges_are_listed_a_page_at_a_time,
     charges_are_due_only_as_far_as_their_chain_is_settled,
@@ -243,6 +244,42 @@ async fn taken_amounts_of_one_price_are_counted(database: Database) {
         let found = store::pool_usage(&mut conn, FULL_PLACE, price, seen).await;
         assert_eq!(found.unwrap(), taken, "{price} {seen:?}");
     }
+}
+
+async fn what_one_tenant_has_taken_is_counted(database: Database) {
+    let (store, _database) = open(database).await;
+    let made = |id: &str, of: &str, state, (created_at, due): (i64, u64)| {
+        let mut charge = charge(id);
+        charge.terms.tenant = tenant(of);
+        charge.terms.created_at = created_at;
+        charge.terms.due = Amount::from(due);
+        Charge { state, ..charge }
+    };
+    let all = [
+        made("a", "acme", ChargeState::Open, (10, 1)),
+        made("b", "acme", ChargeState::Confirming, (20, 2)),
+        made("c", "acme", ChargeState::Cancelled, (30, 3)),
+        made("d", "globex", ChargeState::Open, (30, 4)),
+    ];
+    let mut tx = begin(&store).await;
+    for charge in &all {
+        tx.insert_charge(charge).await.unwrap();
+        let leased = tx.lease_amount(&charge.terms, (0, 3_000), (0, 0)).await;
+        assert!(leased.unwrap());
+    }
+    for (of, most, waiting) in [("acme", 9, 2), ("acme", 1, 1), ("globex", 9, 1), ("none", 9, 0)] {
+        let found = store::waiting_charges(tx.conn(), &tenant(of), most).await;
+        assert_eq!(found.unwrap(), waiting, "{of}");
+    }
+    for (since, now, held) in [(0, 2_999, 3), (10, 2_999, 2), (0, 3_000, 0)] {
+        let found = store::held_amounts(tx.conn(), &all[0].terms, (since, now)).await;
+        assert_eq!(found.unwrap(), held, "{since} {now}");
+    }
+    let mut other_price = all[0].terms.clone();
+    other_price.quote.asked = MOST;
+    let found = store::held_amounts(tx.conn(), &other_price, (0, 0)).await;
+    assert_eq!(found.unwrap(), 0);
+    tx.commit().await.unwrap();
 }
 
 async fn what_an_account_is_folded_from_and_charged_tenants_are_found(database: Database) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::{
-    Amount, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
+    Amount, Asset, Authorization, ChargeId, Decider, Flags, Grounds, Level, MatchRule, Payment, PaymentFlag,
     PaymentState, WalletOwner,
 };
 use tollgate::store::{self, BalanceRow, Observation, StoreError};
@@ -219,6 +219,7 @@ async fn the_views_for_people_say_the_same(database: Database) {
     let balance = BalanceRow {
         contract: TOKEN,
         holder: PAYER,
+        asset: Asset::all(tollgate::domain::Standard::Erc20),
         value: MOST.0,
     };
     tx.put_balances(CHAIN, &[balance]).await.unwrap();
