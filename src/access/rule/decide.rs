@@ -33,7 +33,7 @@ pub trait Readings {
 /// Decides a sound rule from what is known. What is not known leaves the answer unknown only where it could turn it: `any`
 /// with one branch that holds is eligible whatever the rest, and a sum that is reached is reached.
 ///
-/// A combinator that [`validate`](super::validate) refuses is unknown here: it lets nobody in and throws nobody out.
+/// A combinator that [`validate`](super::validate()) refuses is unknown here: it lets nobody in and throws nobody out.
 #[must_use]
 pub fn decide(rule: &Rule, readings: &impl Readings) -> Decision {
     let mut deciding = Deciding {
