@@ -51,6 +51,12 @@ impl Proxied {
         })
         .await;
         let nft = world.anvil.deploy("MemberNft").await;
+        // Of a contract that has moved nothing nobody is known to hold nothing.
+        let (to, id) = (world.owner, U256::from(1_000_000));
+        world
+            .anvil
+            .send(world.owner, nft, MemberNft::mintCall { to, id })
+            .await;
         let gate = world.gate(nft).await;
         let proxied = Self {
             proxy,
