@@ -5,7 +5,7 @@ use std::time::Instant;
 use alloy::primitives::{Address, U256};
 use tempfile::TempDir;
 
-use crate::anvil::{Anvil, Deployed, TestUsdc};
+use crate::anvil::{Anvil, Deployed, MemberNft, TestUsdc};
 use crate::api::Api;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::http::Http;
@@ -129,6 +129,11 @@ async fn cast(anvil: &Anvil) -> Outcome<Cast> {
 async fn deploy(anvil: &Anvil, cast: &Cast) -> Outcome<Contracts> {
     let usdc = anvil.deploy(cast.owner, USDC).await?.address;
     let nft = anvil.deploy(cast.owner, NFT).await?;
+    // Of a contract that has moved nothing nobody is known to hold nothing.
+    let (to, id) = (cast.owner, U256::ONE);
+    anvil
+        .send(cast.owner, nft.address, &MemberNft::mintCall { to, id })
+        .await?;
     let batch_pay = anvil.deploy(cast.owner, BATCH_PAY).await?.address;
     for to in [cast.payer, cast.crowd] {
         let amount = U256::from(PURSE);

@@ -11,7 +11,7 @@ use crate::harness::repository;
 use crate::harness::service::Service;
 
 /// Panels that are empty while nothing goes wrong.
-const QUIET: [&str; 11] = [
+const QUIET: [&str; 13] = [
     "Read, and not agreed",
     "Reorgs by depth",
     "What is wrong with endpoints",
@@ -23,6 +23,8 @@ const QUIET: [&str; 11] = [
     "Users' tokens that were refused",
     "Fetches of the issuer's keys",
     "Age of the issuer's keys",
+    "Checkouts that were asked for",
+    "Contracts that cannot be counted",
 ];
 
 /// Asks for a charge and pays it.

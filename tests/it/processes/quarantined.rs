@@ -86,7 +86,11 @@ async fn an_operator_resolves_a_quarantine_and_the_service_goes_on_by_itself() {
     );
 
     service.wait_ready(true).await;
-    assert_eq!(plan(&service.get(subscription).await), "free");
+    let reversed = service.get(subscription).await;
+    assert_eq!(
+        (plan(&reversed).as_str(), &reversed["status"]),
+        ("pro", &json!("past_due"))
+    );
     place.pay(&service).await;
     place.anvil.mine(2).await;
     assert_becomes(&service, &place, 1, "paid").await;
