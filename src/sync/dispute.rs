@@ -19,7 +19,8 @@ impl ChainTask {
         }
         // Who lacks the lowest block that is kept lacks what is final, too.
         let Some(ours) = self.heights.finalized.or(self.window.lowest()) else {
-            return Some(halt.to_string());
+            tracing::warn!(chain = %self.settings.name, %halt, "nothing is kept that this could contradict");
+            return None;
         };
         match self.reader.dispute(ours).await {
             Dispute::Lost(endpoints) => Some(format!("{halt}; so say {}", endpoints.join(", "))),

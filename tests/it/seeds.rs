@@ -96,6 +96,13 @@ fn a_chain_that_is_opened_again_knows_how_far_it_is_behind() {
     assert_all_right(&[5453]);
 }
 
+/// A first reading could not be stored, and meanwhile the chain was reorganised: a chain of which nothing was kept was put in
+/// quarantine for that.
+#[test]
+fn what_is_not_kept_cannot_be_contradicted() {
+    assert_all_right(&[12536]);
+}
+
 /// The simulator's own mistake: what lies below the first block that is read was counted as not read yet.
 #[test]
 fn a_chain_begins_at_its_first_block() {
