@@ -46,8 +46,11 @@ impl ChainTask {
             self.read_ranges(from, header.number).await
         };
         match outcome {
-            // What we hold is not what lies below the new head.
-            Err(SyncError::Chain(ChainError::Unlinked { .. })) => self.reorganise(header).await,
+            // What we hold is not what lies below the new head. While we hold nothing there is nothing to go back to: the chain
+            // moved while it was read for the first time, and is read again.
+            Err(SyncError::Chain(ChainError::Unlinked { .. })) if self.window.tip().is_some() => {
+                self.reorganise(header).await
+            }
             outcome => outcome,
         }
     }
